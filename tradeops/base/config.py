@@ -1,0 +1,142 @@
+"""Strict YAML: PyYAML's C loader with line marks, pydantic models, errors as file:line and key path."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from tradeops.base.durable import read_bounded
+from tradeops.base.errors import ConfigError, TradeopsError
+
+CONFIG_BYTES_MAX = 8 << 20
+_DEPTH_MAX = 32
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_DURATION_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|KiB|MiB|GiB)")
+_SIZE_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+_Key = tuple[str | int, ...]
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Strict(BaseModel):
+    """A model of something a person wrote: unknown keys are errors, values are not coerced, nothing mutates."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _parse_duration(value: object) -> float:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration: write a number and a unit, as 200ms, 5s, 10m, 2h or 1d")
+    return float(match[1]) * _DURATION_S[match[2]]
+
+
+def _parse_size(value: object) -> int:
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a size: write a whole number and a unit, as 500MB or 2GiB")
+    return int(match[1]) * _SIZE_BYTES[match[2]]
+
+
+DurationS = Annotated[float, BeforeValidator(_parse_duration)]
+"""Written `5m`, held as seconds. A bare number is refused."""
+SizeBytes = Annotated[int, BeforeValidator(_parse_size)]
+"""Written `2GiB`, held as bytes. A bare number is refused."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_yaml(path: Path, model: type[Model]) -> Model:
+    """Read `path` as a `model`. Raises ConfigError with file:line and key path for anything wrong."""
+    try:
+        text = read_bounded(path, CONFIG_BYTES_MAX).decode()
+    except FileNotFoundError:
+        raise ConfigError("no such file", where=str(path), next="check the path, or run `tradeops init`") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not UTF-8: {error}", where=str(path)) from None
+    except (OSError, TradeopsError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(path)) from None
+    return parse_yaml(text, model, source=str(path))
+
+
+def parse_yaml(text: str, model: type[Model], *, source: str) -> Model:
+    """Parse `text` as a `model`; `source` names it in errors. Raises ConfigError."""
+    lines: dict[_Key, int] = {}
+    data = _plain(_compose(text, source), (), lines, source)
+    if data is None:
+        raise ConfigError("the file is empty", where=source)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _config_error(error, lines, source) from None
+
+
+def _compose(text: str, source: str) -> yaml.Node | None:
+    try:
+        node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        hint = "indent with spaces; YAML allows no tabs" if "\\t" in problem or "tab" in problem else None
+        raise ConfigError(f"not YAML: {problem}", where=f"{source}{line}", next=hint) from None
+    return node
+
+
+def _plain(node: yaml.Node | None, key: _Key, lines: dict[_Key, int], source: str) -> object:
+    """The node as plain values, noting the line of every key path."""
+    if node is None:
+        return None
+    lines.setdefault(key, node.start_mark.line + 1)
+    if len(key) > _DEPTH_MAX:
+        raise ConfigError(f"nested deeper than {_DEPTH_MAX} levels", where=f"{source}:{node.start_mark.line + 1}")
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, key, lines, source)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*key, index), lines, source) for index, item in enumerate(node.value)]
+    return _scalar(node, source)
+
+
+def _mapping(node: yaml.MappingNode, key: _Key, lines: dict[_Key, int], source: str) -> dict[object, object]:
+    plain: dict[object, object] = {}
+    for name_node, value_node in node.value:
+        name = _scalar(name_node, source)
+        where = f"{source}:{name_node.start_mark.line + 1}"
+        if not isinstance(name, str):
+            raise ConfigError(f"the key {name!r} is not text; quote it", where=where)
+        if name in plain:
+            raise ConfigError(f"the key {name!r} stands twice", where=where)
+        lines[(*key, name)] = name_node.start_mark.line + 1
+        plain[name] = _plain(value_node, (*key, name), lines, source)
+    return plain
+
+
+def _scalar(node: yaml.Node, source: str) -> object:
+    loader = _Loader("")
+    try:
+        return loader.construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(f"not plain YAML: {problem}", where=f"{source}:{node.start_mark.line + 1}") from None
+    finally:
+        loader.dispose()
+
+
+def _config_error(error: ValidationError, lines: dict[_Key, int], source: str) -> ConfigError:
+    findings = [_finding(detail["loc"], detail["msg"], lines, source) for detail in error.errors(include_url=False)]
+    first_where, first_what = findings[0]
+    more = [f"{where}: {what}" for where, what in findings[1:]]
+    return ConfigError("\n".join([first_what, *more]), where=first_where)
+
+
+def _finding(loc: _Key, message: str, lines: dict[_Key, int], source: str) -> tuple[str, str]:
+    known = loc
+    while known not in lines and known:
+        known = known[:-1]
+    path = ".".join(str(part) for part in loc) or "(top)"
+    return f"{source}:{lines.get(known, 1)}", f"{path}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,55 @@
+"""Files that survive a power cut: written beside, fsynced, renamed, and the folder fsynced."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from tradeops.base.errors import TradeopsError
+
+
+def fsync_dir(folder: Path) -> None:
+    """Make the names in `folder` durable. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace `path` by `data` wholly or not at all. Raises OSError; the old content then stands."""
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    fsync_dir(path.parent)
+
+
+def append_durable(path: Path, line: bytes, *, mode: int = 0o600) -> None:
+    """Append one line with its newline and fsync it. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        view = memoryview(line + b"\n")
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The whole file, refused when larger than `max_bytes`. Raises OSError, TradeopsError."""
+    with path.open("rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise TradeopsError(f"larger than the {max_bytes} bytes allowed", where=str(path))
+    return data

@@ -1,0 +1,43 @@
+"""Names of the metrics that hosts export; gates and dashboards ask for these and no others."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+PREFIX = "tradeops_"
+IDENTITY_LABELS = ("host", "release", "slot")
+
+
+class Counter(StrEnum):
+    """Only ever rise within one process."""
+
+    QUOTES = "quotes_total"
+    QUOTES_INVALID = "quotes_invalid_total"
+    SIGNALS = "signals_total"
+    ORDERS_SENT = "orders_sent_total"
+    ORDERS_DENIED = "orders_denied_total"
+    ORDERS_REJECTED = "orders_rejected_total"
+    ORDERS_UNKNOWN = "orders_unknown_total"
+    CANCELS_SENT = "cancels_sent_total"
+    FILLS = "fills_total"
+    ERRORS = "errors_total"
+
+
+class Gauge(StrEnum):
+    """May go both ways."""
+
+    WORKING_ORDERS = "working_orders"
+    GROSS_NOTIONAL = "gross_notional"
+    NET_NOTIONAL = "net_notional"
+    PNL = "pnl"
+    DRAWDOWN = "drawdown"
+    FEED_AGE_S = "feed_age_seconds"
+    VITALS_AGE_S = "vitals_age_seconds"
+    TRADING = "trading"
+
+
+class Latency(StrEnum):
+    """Histograms in seconds."""
+
+    ORDER_PLACEMENT = "order_placement_latency_seconds"
+    QUOTE_TO_SEND = "quote_to_send_latency_seconds"

@@ -1,0 +1,51 @@
+"""Who may do what: people, their keys, roles, and how many distinct people a verb needs. Signed and numbered."""
+
+from __future__ import annotations
+
+import msgspec
+
+SCHEMA = "tradeops/policy/v1"
+
+THRESHOLD_FLOOR = {"permit": 2, "flatten": 2}
+"""What no policy can lower (promise 4)."""
+
+VERBS = (
+    "kill",
+    "halt",
+    "resume",
+    "permit",
+    "standby",
+    "activate",
+    "overlay",
+    "hold",
+    "deploy",
+    "release",
+    "binding",
+    "policy",
+    "roster",
+    "platform",
+    "approve",
+)
+
+
+class Person(msgspec.Struct, frozen=True):
+    """One human being or job; `keys` are OpenSSH public key lines (`type base64`, comment ignored)."""
+
+    name: str
+    keys: tuple[str, ...]
+    roles: tuple[str, ...]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The document; version n + 1 is signed as version n says."""
+
+    schema: str
+    fleet: str
+    number: int
+    people: tuple[Person, ...]
+    roles: dict[str, tuple[str, ...]]
+    thresholds: dict[str, int] = {}
+
+    def threshold(self, verb: str) -> int:
+        """How many distinct people with distinct keys `verb` needs: at least one, at least the floor."""
+        return max(1, THRESHOLD_FLOOR.get(verb, 1), self.thresholds.get(verb, 1))

@@ -1,0 +1,106 @@
+"""What a host is doing: vitals (trader to guard, in the shared page) and status, health (guard to operator)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from tradeops.contracts.identity import Identity
+
+STATUS_SCHEMA = "tradeops/status/v1"
+HEALTH_SCHEMA = "tradeops/health/v1"
+
+
+class MarkKind(StrEnum):
+    """Why a host does not trade (design: marks)."""
+
+    UNARMED = "unarmed"
+    KILL = "kill"
+    HALT = "halt"
+    HOLD = "hold"
+    STANDBY = "standby"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """One reason not to trade. by: person, run, or the control that tripped with its measured value."""
+
+    kind: MarkKind
+    id: str
+    by: str
+    reason: str
+    since_wall_ns: int
+    run: str | None = None
+
+
+class Histogram(msgspec.Struct, frozen=True):
+    """Counts per bucket; `upper_s` are inclusive upper edges in seconds, the last bucket is open."""
+
+    upper_s: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum_s: float
+
+
+class Vitals(msgspec.Struct, frozen=True):
+    """What the trader's hot loop writes several times a second. Times: nanoseconds; quantities, money: 1e-9 units.
+
+    beat_ns: CLOCK_MONOTONIC.  state: starting, recovering, ready, halted, stopping.  ack_epoch, ack_latch: the stop
+    page's words the gate last acted on.  send_queue: bytes handed over and not yet on the wire.  sessions: venue ->
+    up or down.  feed_age_ns: per feed, corrected by the feed's clock offset.  warnings: since start (D17).
+    """
+
+    identity: Identity
+    beat_ns: int
+    state: str
+    ack_epoch: int
+    ack_latch: int
+    send_queue: int
+    working: int
+    sessions: dict[str, str]
+    feed_age_ns: dict[str, int]
+    positions: dict[str, int]
+    counters: dict[str, int]
+    gauges: dict[str, float]
+    histograms: dict[str, Histogram]
+    limits: dict[str, int]
+    warnings: tuple[str, ...] = ()
+
+
+class Status(msgspec.Struct, frozen=True):
+    """GET /v1/status. trading: a valid permit, no mark, a live trader. clear, working: from drop copy; None unknown."""
+
+    schema: str
+    host: str
+    fleet: str
+    trading: bool
+    marks: tuple[Mark, ...]
+    permit: str | None
+    vitals: Vitals | None
+    vitals_age_ms: float | None
+    epoch: int
+    blocked: bool
+    clear: bool | None
+    working: int | None
+    platform: str
+    wall_ns: int
+    policy_number: int
+    roster_number: int
+    overlay_number: int
+    problems: tuple[str, ...] = ()
+
+
+class Check(msgspec.Struct, frozen=True):
+    """A fact about one host: yes, no or unknown, with what was measured."""
+
+    name: str
+    verdict: str
+    detail: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """GET /v1/health: healthy only when every check says yes."""
+
+    schema: str
+    host: str
+    healthy: bool
+    checks: tuple[Check, ...]

@@ -1,0 +1,78 @@
+"""The ports of the operator side. Real ones: fleet/agent.py, control.py, fanout.py; simulated: tests/sim. One contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from tradeops.contracts.agent import AgentVerb, Hello
+from tradeops.contracts.directive import DirectiveReply
+from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.identity import IdentityReport
+from tradeops.contracts.status import Health, Status
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import Outcome
+
+T = TypeVar("T")
+
+
+class AgentSession(Protocol):
+    """One open session with the agent of one host, for a whole run."""
+
+    hello: Hello
+
+    def call(self, verb: AgentVerb, *, run: str | None = None, fence: int | None = None, timeout_s: float, **args: Any) -> dict[str, Any]:
+        """Ask and wait for the answer's `result`.
+
+        Raises LockHeld (locked, fenced), Refused (signature, digest, older), TradeopsError (other codes),
+        Unreachable (nothing was sent), OutcomeUnknown (sent, no answer).
+        """
+
+    def stream(
+        self, verb: AgentVerb, body: Iterable[bytes], total_bytes: int, *, run: str | None = None, fence: int | None = None, timeout_s: float, **args: Any
+    ) -> dict[str, Any]:
+        """The same with `total_bytes` raw bytes after the request line. timeout_s: silence, not the whole."""
+
+    def close(self) -> None:
+        """End the session. Never raises."""
+
+
+class Agents(Protocol):
+    """Opens agent sessions over SSH."""
+
+    def open(self, host: Host, *, timeout_s: float) -> AgentSession:
+        """Raises Unreachable, HostKeyMismatch."""
+
+
+class Controls(Protocol):
+    """The guards' control API, many hosts at once. No method raises for one host's sake: each has its outcome."""
+
+    def identities(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[IdentityReport]]: ...
+
+    def statuses(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Status]]: ...
+
+    def healths(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Health]]: ...
+
+    def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]: ...
+
+    def direct(
+        self, hosts: Sequence[Host], envelope: Envelope, *, deadline_s: float, wait_ms: int = 0, answered: Callable[[str], None] | None = None
+    ) -> dict[str, Outcome[DirectiveReply]]:
+        """POST one directive to each. wait_ms: how long the guard may wait for blocked before it answers.
+
+        answered: called with each host's name as its reply comes in. A kill is sent without a client certificate.
+        """
+
+
+class FanOut(Protocol):
+    """Does something on many hosts side by side and waits for all."""
+
+    def run(
+        self, hosts: Sequence[Host], act: Callable[[Host], T], *, deadline_s: float, concurrency: int | None = None
+    ) -> dict[str, Outcome[T]]:
+        """An outcome per host, in the order of `hosts`. A TradeopsError is Failed, OutcomeUnknown is Unknown; past the
+        deadline a host is Unknown and no longer waited for. Any other exception is a bug and is raised after all ended.
+        """
+
+
+Hosts = Mapping[str, Host]
