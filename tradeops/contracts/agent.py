@@ -31,7 +31,8 @@ class AgentVerb(StrEnum):
     switch {slot, release, binding: envelope, overlay: envelope|null} -> {previous: digest|null}
     start {slot} -> {pid};   stop {slot, timeout_s} -> Stopped
     prove {slot, release, rehash: bool} -> Proof
-    latch {directive: envelope} -> {latch: int, already: bool}    (needs no lock, raises the fence)
+    latch {directive: envelope, wait_ms: int = 0, stop: bool = false} -> Latched    (needs no lock, raises the fence; a kill of
+          the whole host only: one with a scope goes to the guard; stop: then SIGKILL of every process of the service)
     journal {append: entry} -> {};  journal {read: true} -> {entries: [entry]}
     witness {chain, seq, head} -> {};  witness {read: true} -> {heads: [{chain, seq, head, wall_ns}]}
     prune {keep: n} -> {removed: [digest]}
@@ -179,11 +180,28 @@ class Stopped(msgspec.Struct, frozen=True):
     unit_state: str
 
 
+class Latched(msgspec.Struct, frozen=True):
+    """What became of a kill that came over SSH.
+
+    latch: the word now.  already: this kill was latched here before.  spent: a permit has ended it, nothing was done.
+    blocked: the gate acknowledged the word with an empty send queue, or no process of the service is left; blocked_ms
+    from receipt.  stopped: when asked to stop.  problems: what failed beside the word (a full disk, a missing page).
+    """
+
+    latch: int
+    already: bool
+    spent: bool = False
+    blocked: bool = False
+    blocked_ms: float | None = None
+    stopped: Stopped | None = None
+    problems: tuple[str, ...] = ()
+
+
 class Proof(msgspec.Struct, frozen=True):
     """What really runs, read back from the host.
 
     linked: the release `current` points to.  process: the unit's main process.  others: any further process of the
-    service.  bad_files: paths whose bytes, mode or kind are not the manifest's, or that are extra.  present_removed:
+    service that is not its descendant.  bad_files: paths whose bytes, mode or kind are not the manifest's, or that are extra.  present_removed:
     declared-removed paths that are there (D04).  vitals: what the process says, None when the page is missing or stale.
     """
 
