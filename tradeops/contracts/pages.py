@@ -100,17 +100,23 @@ def parse_stop(page: bytes) -> StopWords | None:
 
 
 class StopPage:
-    """A mapped stop page. The guard opens it writable, the trader read-only."""
+    """An open stop page. The trader maps it read-only; the guard writes and reads through the file, never through a
+    mapping: a mapping of a file that somebody truncates kills its user (SIGBUS), and the guard must outlive that.
+    """
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         """Raises OSError, ValueError (missing, wrong size)."""
-        fd = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+        fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             stat = os.fstat(fd)
             if stat.st_size != STOP_BYTES:
                 raise ValueError(f"{path}: {stat.st_size} bytes, not {STOP_BYTES}")
-            self._map = mmap.mmap(fd, STOP_BYTES, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
-        finally:
+            self._map = None if writable else mmap.mmap(fd, STOP_BYTES, access=mmap.ACCESS_READ)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd: int | None = fd if writable else None
+        if not writable:
             os.close(fd)
         self._path = path
         self._inode = (stat.st_dev, stat.st_ino)
@@ -137,9 +143,19 @@ class StopPage:
     def read(self) -> StopWords | None:
         """The words now; None when they do not add up in a few tries."""
         for _ in range(_RETRIES):
-            if words := parse_stop(self._map[:]):
+            if words := parse_stop(self._page()):
                 return words
         return None
+
+    def _page(self) -> bytes:
+        if self._map is not None:
+            return self._map[:]
+        return os.pread(self._writable_fd(), STOP_BYTES, 0)
+
+    def _writable_fd(self) -> int:
+        if self._fd is None:
+            raise ValueError("the page is closed or was opened to read")
+        return self._fd
 
     def write(self, *, epoch: int, may_send: bool, beat_ns: int, latch_cleared: int, scope_generation: int, scopes: tuple[Scope, ...], durable: bool) -> None:
         """Set the guard's words; `durable` waits for the disk (every change of meaning; not for a mere beat).
@@ -149,17 +165,33 @@ class StopPage:
         scope_json = msgspec.json.encode(scopes) if scopes else b""
         if len(scope_json) > SCOPE_BYTES_MAX:
             raise ValueError(f"scopes take {len(scope_json)} bytes, {SCOPE_BYTES_MAX} fit")
-        self._map[_SCOPE_AT : _SCOPE_AT + len(scope_json)] = scope_json
+        fd = self._writable_fd()
+        if scope_json:
+            os.pwrite(fd, scope_json, _SCOPE_AT)
         head = pack_stop(
             epoch=epoch, may_send=may_send, beat_ns=beat_ns, latch_cleared=latch_cleared, scope_generation=scope_generation, scopes=scope_json
         )
-        self._map[: len(head)] = head
+        os.pwrite(fd, head, 0)
         if durable:
-            self._map.flush()
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk. Raises OSError."""
+        os.fsync(self._writable_fd())
+
+    def mend(self, *, epoch: int, latch: int) -> None:
+        """Whole again after damage, halted: the one time the guard writes the agent's word, as last seen. Raises OSError."""
+        head = pack_stop(epoch=epoch, may_send=False, beat_ns=0, latch_cleared=latch, scope_generation=0, scopes=b"")
+        os.pwrite(self._writable_fd(), head.ljust(_LATCH_AT, b"\0") + pack_latch(latch).ljust(STOP_BYTES - _LATCH_AT, b"\0"), 0)
+        self.sync()
 
     def close(self) -> None:
-        """Drop the mapping."""
-        self._map.close()
+        """Drop the mapping or the file."""
+        if self._map is not None:
+            self._map.close()
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 class VitalsWriter:

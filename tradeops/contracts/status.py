@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from tradeops.contracts.directive import Scope
 from tradeops.contracts.identity import Identity
 
 STATUS_SCHEMA = "tradeops/status/v1"
@@ -23,7 +24,10 @@ class MarkKind(StrEnum):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """One reason not to trade. by: person, run, or the control that tripped with its measured value."""
+    """One reason not to trade. by: person, run, or the control that tripped with its measured value.
+
+    scope: what it stops; anything but the whole leaves the rest of the host trading.
+    """
 
     kind: MarkKind
     id: str
@@ -31,6 +35,7 @@ class Mark(msgspec.Struct, frozen=True):
     reason: str
     since_wall_ns: int
     run: str | None = None
+    scope: Scope = Scope()
 
 
 class Histogram(msgspec.Struct, frozen=True):
