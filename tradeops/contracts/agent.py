@@ -28,9 +28,10 @@ class AgentVerb(StrEnum):
     missing {} + bytes (zlib of the release envelope JSON) -> {release, missing: [digest], bytes: total}
     receive {} + bytes (zlib stream of frames: 32-byte sha256, 8-byte big-endian size, content) -> {stored: n}
     assemble {release} -> {release, files: n}
-    switch {slot, release, binding: envelope, overlay: envelope|null} -> {previous: digest|null}
-    start {slot} -> {pid};   stop {slot, timeout_s} -> Stopped
-    prove {slot, release, rehash: bool} -> Proof
+    switch {slot, release: digest|null, binding: envelope, overlay: envelope|null} -> {previous: digest|null}
+          (null: the slot is left empty, as before its first release)
+    start {slot} -> {pid};   stop {slot, stop_timeout_s} -> Stopped
+    prove {slot, release, rehash: bool} -> Proof    (files are compared with the manifest of the release that `current` points to)
     latch {directive: envelope, wait_ms: int = 0, stop: bool = false} -> Latched    (needs no lock, raises the fence; a kill of
           the whole host only: one with a scope goes to the guard; stop: then SIGKILL of every process of the service)
     journal {append: entry} -> {};  journal {read: true} -> {entries: [entry]}

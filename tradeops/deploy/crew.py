@@ -1,0 +1,229 @@
+"""The hosts of one run with what is known of each, and the one way to do a thing on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from tradeops.base.clock import NS_PER_S
+from tradeops.base.digest import digest_bytes
+from tradeops.base.errors import TradeopsError
+from tradeops.checks.proof import Expected, active_flags
+from tradeops.contracts.agent import AgentVerb, Code, Facts
+from tradeops.contracts.directive import SCHEMA, Delegation, Directive, Verb
+from tradeops.contracts.codec import encode
+from tradeops.contracts.envelope import Envelope, Purpose
+from tradeops.contracts.signature import RunKey
+from tradeops.deploy.journal import Journal
+from tradeops.deploy.plan import Plan, binding_of
+from tradeops.deploy.playbook import Playbook
+from tradeops.deploy.site import Progress, Site
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import Outcome, errors
+from tradeops.fleet.ports import AgentSession
+
+T = TypeVar("T")
+DELEGATION_SCHEMA = "tradeops/delegation/v1"
+DELEGATION_S = 6 * 3600
+DIRECTIVE_S = 60
+
+
+class PhaseFailed(Exception):
+    """A phase did not come true on some hosts; the reason for each."""
+
+    def __init__(self, phase: str, failures: Mapping[str, TradeopsError]) -> None:
+        super().__init__(phase)
+        self.phase = phase
+        self.failures = dict(failures)
+
+
+class KillArrived(Exception):
+    """Somebody killed hosts while the run was on: it stops where it is."""
+
+    def __init__(self, kill: str) -> None:
+        super().__init__(kill)
+        self.kill = kill
+
+
+@dataclass
+class HostState:
+    """What the run knows of a host. fence: of its lock, None: not locked.  switched: the link may be on the new release.
+
+    before: processes that must not be the proved one.  kills: known when the run began.  proved: release proved to run.
+    """
+
+    host: Host
+    session: AgentSession
+    fence: int | None = None
+    leased_ns: int = 0
+    switched: bool = False
+    before: frozenset[tuple[int, int]] = field(default_factory=frozenset)
+    kills: frozenset[str] = field(default_factory=frozenset)
+    proved: str | None = None
+    trading: bool = False
+
+
+class Crew:
+    """One run's hosts, its key, and its journal."""
+
+    def __init__(
+        self, site: Site, plan: Plan, playbook: Playbook, run: str, journal: Journal, sessions: Mapping[str, AgentSession]
+    ) -> None:
+        self.site = site
+        self.plan = plan
+        self.playbook = playbook
+        self.run = run
+        self.journal = journal
+        by_name = {host.name: host for host in site.hosts}
+        self.states = {name: HostState(by_name[name], session) for name, session in sessions.items()}
+        self.key = RunKey.generate()
+        self.delegation = self._delegate()
+
+    def _delegate(self) -> Envelope:
+        now_ns = self.site.clock.wall_ns()
+        body = encode(
+            Delegation(
+                schema=DELEGATION_SCHEMA,
+                run=self.run,
+                fleet=self.site.fleet,
+                hosts=self.plan_hosts(),
+                verbs=(Verb.HALT, Verb.RESUME, Verb.LEASE, Verb.HOLD),
+                key=self.key.public_line,
+                issued_ns=now_ns,
+                expires_ns=now_ns + DELEGATION_S * NS_PER_S,
+            )
+        )
+        return Envelope.of(body, self.site.signer.sign(body, Purpose.DELEGATION))
+
+    def plan_hosts(self) -> tuple[str, ...]:
+        """Every host's name, in the order of the waves."""
+        return tuple(part.host for part in self.plan.hosts)
+
+    def hosts(self, names: Iterable[str]) -> list[Host]:
+        """The hosts of these names."""
+        return [self.states[name].host for name in names]
+
+    def expected(self, name: str) -> Expected:
+        """What the plan wants `name` to run."""
+        return self.expected_of(name, self.plan.release)
+
+    def expected_of(self, name: str, release: str) -> Expected:
+        """What `name` must show to be proved on `release`."""
+        predicate = self.site.releases.manifest(release).predicate
+        return Expected(
+            release=release,
+            binding=digest_bytes(binding_of(self.site, name)),
+            overlay=self.plan.overlay,
+            slot=self.plan.slot,
+            flags=active_flags(predicate, self.site.flags_off),
+            own_identity=predicate.start.identity != "vitals",
+            before=self.states[name].before,
+        )
+
+    def call(self, name: str, verb: AgentVerb, *, timeout_s: float | None = None, **args: Any) -> dict[str, Any]:
+        """Ask one host's agent under the run's lock. Raises as AgentSession.call; KillArrived when it was latched."""
+        state = self.states[name]
+        wait_s = self.playbook.deadlines.verb if timeout_s is None else timeout_s
+        return state.session.call(verb, run=self.run, fence=state.fence, timeout_s=wait_s, **args)
+
+    def each(self, phase: str, names: Sequence[str], act: Callable[[str], T], *, deadline_s: float) -> dict[str, Outcome[T]]:
+        """Do `act` on each host side by side, telling the screen."""
+
+        def told(host: Host) -> T:
+            self.tell(phase, host.name, "started")
+            return act(host.name)
+
+        outcomes = self.site.fan_out.run(self.hosts(names), told, deadline_s=deadline_s)
+        failures = errors(outcomes)
+        for name in names:
+            self.tell(phase, name, "failed" if name in failures else "done", failures[name].what if name in failures else "")
+        return outcomes
+
+    def all(self, phase: str, names: Sequence[str], act: Callable[[str], T], *, deadline_s: float) -> dict[str, T]:
+        """The same where every host must come true. Raises PhaseFailed, KillArrived."""
+        outcomes = self.each(phase, names, act, deadline_s=deadline_s)
+        if failures := errors(outcomes):
+            self.raise_kill(failures)
+            raise PhaseFailed(phase, failures)
+        return {name: outcome.value for name, outcome in outcomes.items()}  # type: ignore[union-attr]  # errors() left only Done
+
+    def raise_kill(self, failures: Mapping[str, TradeopsError]) -> None:
+        """A host that was latched refuses our fence: that is a kill, not a failure."""
+        fenced = [name for name, error in failures.items() if getattr(error, "code", None) == Code.FENCED]
+        if fenced:
+            raise KillArrived(f"latched over SSH on {', '.join(sorted(fenced))}")
+
+    def tell(self, phase: str, host: str, state: str, detail: str = "") -> None:
+        """One line for the screen."""
+        self.site.progress(Progress(self.run, phase, host, state, detail))
+
+    @contextmanager
+    def phase(self, name: str, hosts: Sequence[str]) -> Iterator[None]:
+        """The audit pair and the journal lines around a phase. Raises TradeopsError when nothing can be written."""
+        clock = self.site.clock
+        intent = self.site.ledger.intent(name, run=self.run, hosts=hosts, detail={"release": self.plan.release})
+        self.journal.note(name, "begun", clock.wall_ns(), hosts=list(hosts))
+        try:
+            yield
+        except (PhaseFailed, KillArrived) as error:
+            self._close(intent, name, str(error) if isinstance(error, KillArrived) else "failed", _reasons(error))
+            raise
+        except BaseException as error:
+            self._close(intent, name, type(error).__name__, {})
+            raise
+        self._close(intent, name, "done", {})
+
+    def _close(self, intent: int, name: str, outcome: str, detail: dict[str, str]) -> None:
+        self.journal.note(name, outcome, self.site.clock.wall_ns(), **detail)
+        self.site.ledger.outcome(intent, outcome, detail=detail)
+
+    def keep_leases(self) -> None:
+        """Renew the lock of every host whose lease is a third gone. A host that does not answer is found by its next verb."""
+        now_ns = self.site.clock.monotonic_ns()
+        third_ns = int(self.playbook.lease * NS_PER_S / 3)
+        due = [name for name, state in self.states.items() if state.fence is not None and now_ns - state.leased_ns > third_ns]
+        if due:
+            self.site.fan_out.run(self.hosts(due), lambda host: self._renew(host.name), deadline_s=self.playbook.deadlines.verb)
+
+    def _renew(self, name: str) -> None:
+        self.call(name, AgentVerb.RENEW, ttl_s=self.playbook.lease)
+        self.states[name].leased_ns = self.site.clock.monotonic_ns()
+
+    def directive(self, verb: Verb, hosts: Sequence[str], reason: str, *, ends: tuple[str, ...] = ()) -> Envelope:
+        """A directive signed by the run's key."""
+        now_ns = self.site.clock.wall_ns()
+        body = encode(
+            Directive(
+                schema=SCHEMA,
+                id=self.site.new_id(),
+                verb=verb,
+                fleet=self.site.fleet,
+                hosts=tuple(hosts),
+                reason=reason,
+                issued_ns=now_ns,
+                expires_ns=now_ns + DIRECTIVE_S * NS_PER_S,
+                ends=ends,
+                run=self.run,
+            )
+        )
+        return Envelope.of(body, self.key.sign(body, Purpose.DIRECTIVE), delegation=self.delegation)
+
+
+def learn(crew: Crew, facts: Mapping[str, Facts]) -> None:
+    """Take over what preflight saw: marks and kills that were there before the run."""
+    for name, fact in facts.items():
+        crew.states[name].kills = frozenset(mark.id for mark in fact.marks if mark.kind == "kill")
+
+
+def _reasons(error: PhaseFailed | KillArrived) -> dict[str, str]:
+    return {name: str(reason) for name, reason in error.failures.items()} if isinstance(error, PhaseFailed) else {}
+
+
+def as_envelope(envelope: Envelope) -> dict[str, Any]:
+    """An envelope as plain JSON values, for the agent's line."""
+    plain: dict[str, Any] = msgspec.to_builtins(envelope)
+    return plain

@@ -1,0 +1,324 @@
+"""The phases of a run, one function each: lock, stage, drain, stop, switch, start, prove, smoke, resume, finish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from tradeops.base.clock import NS_PER_S
+from tradeops.base.errors import MixedFleet, TradeopsError
+from tradeops.checks.finding import Finding, open_findings
+from tradeops.checks.proof import Expected, prove_host
+from tradeops.checks.smoke import kills_on, smoke_host
+from tradeops.contracts.agent import AgentVerb, Lock, Proof, Stopped
+from tradeops.contracts.directive import DirectiveReply, Verb
+from tradeops.contracts.envelope import Purpose
+from tradeops.contracts.status import MarkKind, Status
+from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, as_envelope
+from tradeops.deploy.plan import binding_of
+from tradeops.fleet.outcome import Done, Outcome, errors, values
+
+_POLL_S = 0.1
+_STAGE_S = 900.0
+
+
+def lock(crew: Crew, *, takeover: bool = False) -> None:
+    """Take the lease of every host, in one order. Raises PhaseFailed with LockHeld for each that another run holds."""
+    names = crew.plan_hosts()
+    with crew.phase("lock", names):
+        crew.all("lock", names, lambda name: _lock_one(crew, name, takeover), deadline_s=crew.playbook.deadlines.verb * 2)
+
+
+def _lock_one(crew: Crew, name: str, takeover: bool) -> None:
+    state = crew.states[name]
+    nonce = state.session.hello.nonce
+    answer = state.session.call(
+        AgentVerb.LOCK,
+        run=crew.run,
+        timeout_s=crew.playbook.deadlines.verb,
+        owner=crew.site.person,
+        reason=f"{crew.plan.playbook} of {crew.plan.service} {crew.plan.number}",
+        ttl_s=crew.playbook.lease,
+        delegation=as_envelope(crew.delegation),
+        proof=crew.key.sign(nonce.encode(), Purpose.SESSION),
+        takeover=takeover,
+    )
+    state.fence = msgspec.convert(answer, Lock).fence
+    state.leased_ns = crew.site.clock.monotonic_ns()
+
+
+def unlock(crew: Crew) -> None:
+    """Give back every lease that is held. A host that does not answer gives it back when the lease ends."""
+    held = [name for name, state in crew.states.items() if state.fence is not None]
+    if held:
+        crew.each("unlock", held, lambda name: crew.call(name, AgentVerb.UNLOCK), deadline_s=crew.playbook.deadlines.verb)
+
+
+def stage(crew: Crew) -> None:
+    """Bring the release, whole and verified by the host itself, to every host (A05). Nothing runs it yet."""
+    names = crew.plan_hosts()
+    with crew.phase("stage", names):
+        crew.all("stage", names, lambda name: _stage_one(crew, name), deadline_s=_STAGE_S)
+
+
+def _stage_one(crew: Crew, name: str) -> None:
+    releases = crew.site.releases
+    release = crew.plan.release
+    state = crew.states[name]
+    silence_s = crew.playbook.deadlines.silence
+    announcement = releases.announcement(release)
+    answer = state.session.stream(
+        AgentVerb.MISSING, [announcement], len(announcement), run=crew.run, fence=state.fence, timeout_s=silence_s
+    )
+    missing: list[str] = answer["missing"]
+    if missing:
+        body, size = releases.parcel(release, missing)
+        state.session.stream(AgentVerb.RECEIVE, body, size, run=crew.run, fence=state.fence, timeout_s=silence_s)
+    crew.call(name, AgentVerb.ASSEMBLE, release=release)
+    crew.call(name, AgentVerb.JOURNAL, append={"phase": "staged", "release": release})
+
+
+def replace(crew: Crew, wave: Sequence[str]) -> None:
+    """Put one wave on the release: drained, stopped, switched, started, proved, smoke-checked, trading again."""
+    watch_kills(crew)
+    drain(crew, wave)
+    stop(crew, wave)
+    switch(crew, wave, crew.plan.release)
+    start(crew, wave)
+    prove(crew, wave, crew.expected)
+    smoke(crew, wave)
+    watch_kills(crew)
+    resume(crew, wave)
+    bake(crew, wave)
+
+
+def watch_kills(crew: Crew) -> None:
+    """Raises KillArrived when a host that answers carries a kill that was not there before the run."""
+    crew.keep_leases()
+    statuses = values(_statuses(crew, crew.plan_hosts()))
+    fresh = {kill for name, status in statuses.items() for kill in kills_on(status) - crew.states[name].kills}
+    if fresh:
+        raise KillArrived(", ".join(sorted(fresh)))
+
+
+def drain(crew: Crew, wave: Sequence[str]) -> None:
+    """Halt the wave and see no order working. A host on which nothing ever ran has nothing to drain."""
+    with crew.phase("drain", wave):
+        deadline_s = crew.playbook.deadlines.drain
+        envelope = crew.directive(Verb.HALT, wave, f"{crew.plan.playbook} of {crew.plan.service} {crew.plan.number}")
+
+        def poll(names: Sequence[str]) -> dict[str, Outcome[DirectiveReply]]:
+            hosts = crew.hosts(names)
+            return crew.site.controls.direct(hosts, envelope, deadline_s=crew.playbook.deadlines.control, wait_ms=500)
+
+        def drained(name: str, reply: DirectiveReply) -> str:
+            idle = crew.plan.part(name).old is None
+            if reply.error:
+                return reply.error
+            if not reply.blocked:
+                return "still able to send orders"
+            return "" if idle or reply.clear else f"{_count(reply.working)} orders working"
+
+        settle(crew, "drain", wave, poll, drained, deadline_s=deadline_s)
+
+
+def stop(crew: Crew, wave: Sequence[str]) -> None:
+    """Stop the service and prove that no process of it is left."""
+    with crew.phase("stop", wave):
+        crew.all("stop", wave, lambda name: _stop_one(crew, name), deadline_s=crew.playbook.deadlines.stop * 2)
+
+
+def _stop_one(crew: Crew, name: str) -> None:
+    limit_s = crew.playbook.deadlines.stop
+    before = _proof(crew, name, rehash=False)
+    crew.states[name].before |= {(process.pid, process.start_ticks) for process in (before.process, *before.others) if process}
+    answer = crew.call(name, AgentVerb.STOP, timeout_s=limit_s + crew.playbook.deadlines.verb, slot=crew.plan.slot, stop_timeout_s=limit_s)
+    stopped = msgspec.convert(answer, Stopped)
+    if not stopped.stopped:
+        pids = ", ".join(str(process.pid) for process in stopped.survivors)
+        raise MixedFleet(f"the old process survives (pid {pids or 'unknown'}, unit {stopped.unit_state})", where=name)
+
+
+def switch(crew: Crew, wave: Sequence[str], release: str | None) -> None:
+    """Point the slot at `release` (None: at nothing), with the host's binding and the overlay in force."""
+    with crew.phase("switch", wave):
+        crew.all("switch", wave, lambda name: _switch_one(crew, name, release), deadline_s=crew.playbook.deadlines.verb * 2)
+
+
+def _switch_one(crew: Crew, name: str, release: str | None) -> None:
+    site = crew.site
+    binding_of(site, name)
+    crew.states[name].switched = True
+    crew.call(
+        name,
+        AgentVerb.SWITCH,
+        slot=crew.plan.slot,
+        release=release,
+        binding=as_envelope(site.bindings[name]),
+        overlay=as_envelope(site.overlay) if site.overlay else None,
+    )
+    crew.call(name, AgentVerb.JOURNAL, append={"phase": "switched", "release": release})
+
+
+def start(crew: Crew, wave: Sequence[str]) -> None:
+    """Start the service. That it runs, and what, is for `prove` to say."""
+    with crew.phase("start", wave):
+        crew.all("start", wave, lambda name: crew.call(name, AgentVerb.START, slot=crew.plan.slot), deadline_s=crew.playbook.deadlines.verb * 2)
+
+
+def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) -> None:
+    """Read back what runs, from the host and from its guard, until both say what is expected (D01, D02)."""
+    with crew.phase("prove", wave):
+
+        def poll(names: Sequence[str]) -> dict[str, Outcome[tuple[Finding, ...]]]:
+            return _prove_once(crew, names, expected)
+
+        settle(crew, "prove", wave, poll, lambda _, found: _words(open_findings(found)), deadline_s=crew.playbook.deadlines.prove)
+        for name in wave:
+            crew.states[name].proved = expected(name).release
+
+
+def _prove_once(crew: Crew, names: Sequence[str], expected: Callable[[str], Expected]) -> dict[str, Outcome[tuple[Finding, ...]]]:
+    deadlines = crew.playbook.deadlines
+    reports = values(crew.site.controls.identities(crew.hosts(names), deadline_s=deadlines.control))
+    return crew.site.fan_out.run(
+        crew.hosts(names),
+        lambda host: prove_host(host, expected(host.name), _proof(crew, host.name, rehash=True), reports.get(host.name)),
+        deadline_s=deadlines.verb,
+    )
+
+
+def _proof(crew: Crew, name: str, *, rehash: bool) -> Proof:
+    answer = crew.call(name, AgentVerb.PROVE, slot=crew.plan.slot, release=crew.plan.release, rehash=rehash)
+    return msgspec.convert(answer, Proof)
+
+
+def smoke(crew: Crew, wave: Sequence[str]) -> None:
+    """Ask each guard whether its host is fit to trade."""
+    with crew.phase("smoke", wave):
+        limit_s = crew.playbook.deadlines.control
+
+        def poll(names: Sequence[str]) -> dict[str, Outcome[tuple[Finding, ...]]]:
+            hosts = crew.hosts(names)
+            healths = values(crew.site.controls.healths(hosts, deadline_s=limit_s))
+            statuses = values(_statuses(crew, names))
+            return {name: Done(smoke_host(name, healths.get(name), statuses.get(name))) for name in names}
+
+        settle(crew, "smoke", wave, poll, lambda _, found: _words(open_findings(found)), deadline_s=crew.playbook.deadlines.prove)
+
+
+def resume(crew: Crew, wave: Sequence[str]) -> None:
+    """End the halts that this run set, and see the hosts that have no other mark trade again."""
+    with crew.phase("resume", wave):
+        statuses = _statuses(crew, wave)
+        if failures := errors(statuses):
+            raise PhaseFailed("resume", failures)
+        own = {name: own_halts(crew, status) for name, status in values(statuses).items()}
+        halted = [name for name in wave if own[name]]
+        if halted:
+            _lift(crew, halted, tuple(sorted({halt for name in halted for halt in own[name]})))
+        settle(crew, "resume", wave, lambda names: _statuses(crew, names), _resumed, deadline_s=crew.playbook.deadlines.prove)
+        for name, status in values(_statuses(crew, wave)).items():
+            crew.states[name].trading = status.trading
+
+
+def _lift(crew: Crew, halted: Sequence[str], halts: tuple[str, ...]) -> None:
+    envelope = crew.directive(Verb.RESUME, halted, "proved and smoke-checked", ends=halts)
+    replies = crew.site.controls.direct(crew.hosts(halted), envelope, deadline_s=crew.playbook.deadlines.control)
+    failures = errors(replies) | {
+        name: TradeopsError(reply.error or "the guard did not take the resume", where=name)
+        for name, reply in values(replies).items()
+        if not reply.accepted
+    }
+    if failures:
+        raise PhaseFailed("resume", failures)
+
+
+def _resumed(_: str, status: Status) -> str:
+    if status.trading:
+        return ""
+    if any(mark.kind is MarkKind.HALT and mark.run for mark in status.marks):
+        return "still halted by the run"
+    return "" if status.marks else "no mark, and yet it does not trade"
+
+
+def bake(crew: Crew, wave: Sequence[str]) -> None:
+    """Let the wave run for the playbook's time, then check it once more."""
+    left_s = crew.playbook.bake
+    while left_s > 0:
+        step_s = min(left_s, 5.0)
+        crew.site.clock.sleep_s(step_s)
+        left_s -= step_s
+        watch_kills(crew)
+    if crew.playbook.bake:
+        smoke(crew, wave)
+
+
+def finish(crew: Crew) -> None:
+    """Leave the audit chain's head with every host (A02), drop old releases, give the leases back."""
+    names = crew.plan_hosts()
+    chain, seq, head = crew.site.ledger.head()
+
+    def finish_one(name: str) -> None:
+        crew.call(name, AgentVerb.WITNESS, chain=chain, seq=seq, head=head)
+        crew.call(name, AgentVerb.PRUNE, keep=crew.playbook.keep)
+        crew.call(name, AgentVerb.JOURNAL, append={"phase": "finished", "release": crew.plan.release})
+
+    with crew.phase("finish", names):
+        crew.all("finish", names, finish_one, deadline_s=crew.playbook.deadlines.verb * 3)
+    unlock(crew)
+
+
+def own_halts(crew: Crew, status: Status) -> tuple[str, ...]:
+    """Ids of the halts that this run set on a host."""
+    return tuple(mark.id for mark in status.marks if mark.kind is MarkKind.HALT and mark.run == crew.run)
+
+
+def settle(
+    crew: Crew,
+    phase: str,
+    wave: Sequence[str],
+    poll: Callable[[Sequence[str]], Mapping[str, Outcome[object]]],
+    open_point: Callable[..., str],
+    *,
+    deadline_s: float,
+) -> None:
+    """Poll the hosts until `open_point` has nothing left to say of any. Raises PhaseFailed with what is left at the deadline."""
+    clock = crew.site.clock
+    until_ns = clock.monotonic_ns() + int(deadline_s * NS_PER_S)
+    pending = list(wave)
+    while True:
+        crew.keep_leases()
+        failures = _left(crew, poll(pending), open_point)
+        for name in pending:
+            crew.tell(phase, name, "started" if name in failures else "done", failures[name].what if name in failures else "")
+        pending = [name for name in pending if name in failures]
+        if not pending:
+            return
+        crew.raise_kill(failures)
+        if clock.monotonic_ns() >= until_ns:
+            raise PhaseFailed(phase, failures)
+        clock.sleep_s(_POLL_S)
+
+
+def _left(crew: Crew, outcomes: Mapping[str, Outcome[object]], open_point: Callable[..., str]) -> dict[str, TradeopsError]:
+    failures: dict[str, TradeopsError] = {}
+    for name, outcome in outcomes.items():
+        if not isinstance(outcome, Done):
+            failures[name] = outcome.error
+        elif words := open_point(name, outcome.value):
+            failures[name] = TradeopsError(words, where=name)
+    return failures
+
+
+def _statuses(crew: Crew, names: Sequence[str]) -> dict[str, Outcome[Status]]:
+    return crew.site.controls.statuses(crew.hosts(names), deadline_s=crew.playbook.deadlines.control)
+
+
+def _words(findings: Sequence[Finding]) -> str:
+    return "; ".join(f"{finding.check}: {finding.detail}" for finding in findings[:4])
+
+
+def _count(working: int | None) -> str:
+    return "an unknown number of" if working is None else str(working)

@@ -1,0 +1,138 @@
+"""What a playbook means for this fleet now: hosts, waves, what replaces what, with a digest that binds it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tradeops.base.digest import digest_bytes
+from tradeops.base.errors import Refused
+from tradeops.contracts.agent import Facts
+from tradeops.contracts.codec import encode
+from tradeops.contracts.manifest import Limits, Manifest, Release
+from tradeops.deploy.playbook import Playbook
+from tradeops.deploy.site import Site
+from tradeops.deploy.waves import cut
+
+SCHEMA = "tradeops/plan/v1"
+SLOT = "blue"
+
+
+class HostPlan(msgspec.Struct, frozen=True):
+    """One host's part. old: the release that it runs now, None when it runs none."""
+
+    host: str
+    wave: int
+    old: str | None
+    binding: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The document. bytes_new: content of the release that the one it replaces does not have."""
+
+    schema: str
+    fleet: str
+    environment: str
+    service: str
+    release: str
+    number: int
+    playbook: str
+    slot: str
+    overlay: int
+    hosts: tuple[HostPlan, ...]
+    bytes_new: int
+    flags_on: tuple[str, ...]
+    changes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def digest(self) -> str:
+        """What `--plan` and approvals name."""
+        return digest_bytes(encode(self))
+
+    def wave(self, number: int) -> tuple[str, ...]:
+        """Host names of a wave."""
+        return tuple(part.host for part in self.hosts if part.wave == number)
+
+    def waves(self) -> int:
+        """How many waves there are."""
+        return 1 + max(part.wave for part in self.hosts)
+
+    def part(self, host: str) -> HostPlan:
+        """One host's part."""
+        return next(part for part in self.hosts if part.host == host)
+
+
+def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Facts]) -> Plan:
+    """The plan for `release` on hosts with `facts`. Raises Refused when the release lacks limits (D12) or bindings."""
+    manifest = site.releases.manifest(release)
+    predicate = manifest.predicate
+    if predicate.start.identity == "vitals" and predicate.limits is None:
+        raise Refused("the release carries no pre-set limits", where=release, holds="nothing was touched", next="add `limits` and build again")
+    olds = {name: running_release(fact) for name, fact in facts.items()}
+    before = [site.releases.manifest(old) for old in sorted({old for old in olds.values() if old and old != release})]
+    parts = tuple(
+        HostPlan(host.name, number, olds[host.name], digest_bytes(binding_of(site, host.name)))
+        for number, wave in enumerate(cut(site.hosts, playbook.waves))
+        for host in wave
+    )
+    return Plan(
+        schema=SCHEMA,
+        fleet=site.fleet,
+        environment=site.environment,
+        service=predicate.service,
+        release=release,
+        number=predicate.number,
+        playbook=playbook.name,
+        slot=SLOT,
+        overlay=site.overlay_number,
+        hosts=parts,
+        bytes_new=_bytes_new(predicate, before),
+        flags_on=tuple(flag.id for flag in predicate.flags if flag.on),
+        changes=tuple(change for old in before for change in _changes(old.predicate, predicate)),
+        notes=_notes(facts, olds, release),
+    )
+
+
+def running_release(facts: Facts) -> str | None:
+    """The release of the slot that a run replaces."""
+    return next((running.release for running in facts.running if running.slot == SLOT), None)
+
+
+def binding_of(site: Site, host: str) -> bytes:
+    """The signed bytes of a host's binding. Raises Refused when there is none."""
+    envelope = site.bindings.get(host)
+    if envelope is None:
+        raise Refused("no signed binding", where=host, holds="nothing was touched", next="run `tradeops fleet sign`")
+    return envelope.body()
+
+
+def _bytes_new(release: Release, before: list[Manifest]) -> int:
+    there = {file.digest for manifest in before for file in manifest.predicate.files}
+    return sum({file.digest: file.size for file in release.files if file.digest not in there}.values())
+
+
+def _changes(old: Release, new: Release) -> list[str]:
+    was = {flag.id for flag in old.flags if flag.on}
+    now = {flag.id for flag in new.flags if flag.on}
+    changes = [f"flag {flag} goes on" for flag in sorted(now - was)] + [f"flag {flag} goes off" for flag in sorted(was - now)]
+    if old.limits and new.limits:
+        changes += [
+            f"limit {name}: {getattr(old.limits, name)} becomes {getattr(new.limits, name)}"
+            for name in Limits.__struct_fields__
+            if getattr(old.limits, name) != getattr(new.limits, name)
+        ]
+    return changes
+
+
+def _notes(facts: Mapping[str, Facts], olds: Mapping[str, str | None], release: str) -> tuple[str, ...]:
+    notes = []
+    if len(set(olds.values())) > 1:
+        notes.append("the fleet is mixed now: hosts run different releases")
+    halted = sorted(name for name, fact in facts.items() if fact.marks)
+    if halted:
+        notes.append(f"{len(halted)} hosts may not trade and stay so: {', '.join(halted)}")
+    again = sorted(name for name, old in olds.items() if old == release)
+    if again:
+        notes.append(f"{len(again)} hosts run this release already and are started anew: {', '.join(again)}")
+    return tuple(notes)

@@ -1,0 +1,141 @@
+"""Is every host fit for a run? One verdict per host before anything is touched (promise 2). Pure but for `survey`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tradeops.base.clock import NS_PER_S
+from tradeops.base.errors import LockHeld, PreflightFailed, Refused, TradeopsError
+from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
+from tradeops.contracts.agent import AgentVerb, Facts
+from tradeops.contracts.manifest import Release
+from tradeops.deploy.playbook import Playbook
+from tradeops.deploy.site import Site
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import errors, values
+from tradeops.fleet.ports import AgentSession
+
+_MB = 1_000_000
+
+
+def open_all(site: Site, playbook: Playbook) -> dict[str, AgentSession]:
+    """A session with the agent of every host, each the host that it should be. Raises PreflightFailed; then none is open."""
+    waits = playbook.deadlines
+
+    def open_one(host: Host) -> AgentSession:
+        session = site.agents.open(host, timeout_s=waits.connect)
+        if (session.hello.host, session.hello.fleet) != (host.name, site.fleet):
+            session.close()
+            raise PreflightFailed(f"says it is {session.hello.host} of fleet {session.hello.fleet}", where=host.name)
+        return session
+
+    outcomes = site.fan_out.run(site.hosts, open_one, deadline_s=waits.connect * 2)
+    if failures := errors(outcomes):
+        close_all(values(outcomes))
+        raise fleet_error("did not answer", failures, len(site.hosts))
+    return values(outcomes)
+
+
+def close_all(sessions: Mapping[str, AgentSession]) -> None:
+    """End every session."""
+    for session in sessions.values():
+        session.close()
+
+
+def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook) -> dict[str, Facts]:
+    """The facts of every host. Raises PreflightFailed naming each host that gave none."""
+
+    def ask(host: Host) -> Facts:
+        return msgspec.convert(sessions[host.name].call(AgentVerb.FACTS, timeout_s=playbook.deadlines.verb), Facts)
+
+    outcomes = site.fan_out.run(site.hosts, ask, deadline_s=playbook.deadlines.verb * 2)
+    if failures := errors(outcomes):
+        raise fleet_error("gave no facts", failures, len(site.hosts))
+    return values(outcomes)
+
+
+def fleet_error(what: str, failures: Mapping[str, TradeopsError], declared: int) -> PreflightFailed:
+    """One error that names every host and its reason."""
+    reasons = "\n".join(f"{name}: {error.what}" for name, error in failures.items())
+    return PreflightFailed(
+        f"{len(failures)} of {declared} hosts {what}\n{reasons}",
+        where=", ".join(failures),
+        holds="nothing was touched on any host",
+        next="bring the hosts back, or see `tradeops doctor`; then deploy again",
+    )
+
+
+def judge(site: Site, release: Release, playbook: Playbook, facts: Mapping[str, Facts], *, run: str | None = None) -> None:
+    """Raises LockHeld, Refused (roster, policy, older release) or PreflightFailed unless every host is fit."""
+    now_ns = site.clock.wall_ns()
+    _refuse_newer(site, facts)
+    _refuse_locked(facts, run)
+    findings = {name: fit(name, release, playbook, fact, now_ns) for name, fact in facts.items()}
+    unfit = {name: open_findings(found) for name, found in findings.items() if open_findings(found)}
+    if unfit:
+        reasons = "\n".join(f"{name}: {finding.check}: {finding.detail}" for name, found in unfit.items() for finding in found)
+        raise PreflightFailed(
+            f"{len(unfit)} of {len(facts)} hosts are not fit\n{reasons}",
+            where=", ".join(unfit),
+            holds="nothing was touched on any host",
+            next="mend what is named, then deploy again",
+        )
+
+
+def fit(name: str, release: Release, playbook: Playbook, facts: Facts, now_ns: int) -> tuple[Finding, ...]:
+    """Every preflight fact of one host."""
+    need = playbook.preflight
+    size_mb = sum(file.size for file in release.files) // _MB
+    offset_s = abs(facts.wall_ns - now_ns) / NS_PER_S
+    free_mb = facts.disk_free_bytes // _MB
+    return (
+        confirm(name, "disk", free_mb >= need.disk_free_mb + 2 * size_mb, f"{free_mb} MB free, {need.disk_free_mb + 2 * size_mb} needed"),
+        confirm(name, "inodes", facts.inodes_free >= need.inodes_free, f"{facts.inodes_free} free, {need.inodes_free} needed"),
+        confirm(
+            name,
+            "memory",
+            facts.memory_available_bytes >= need.memory_available_mb * _MB,
+            f"{facts.memory_available_bytes // _MB} MB available, {need.memory_available_mb} needed",
+        ),
+        confirm(name, "clock", offset_s <= need.clock_offset, f"{offset_s:.3f} s from ours, {need.clock_offset} allowed"),
+        confirm(name, "writable", facts.writable, "the root folder can be written" if facts.writable else "read-only"),
+        _abi(name, release, facts),
+        *(Finding(name, "platform", Verdict.NO, problem) for problem in facts.problems),
+    )
+
+
+def _abi(name: str, release: Release, facts: Facts) -> Finding:
+    if release.python is None:
+        return confirm(name, "python", True, "the release brings no Python code")
+    have = (facts.python_abi, facts.python_platform)
+    need = (release.python.abi, release.python.platform)
+    return confirm(name, "python", have == need, f"{' '.join(have)} on the host, {' '.join(need)} in the release")
+
+
+def _refuse_newer(site: Site, facts: Mapping[str, Facts]) -> None:
+    for name, fact in facts.items():
+        if fact.roster_number > site.roster_number or fact.policy_number > site.policy_number:
+            raise Refused(
+                f"knows roster {fact.roster_number} and policy {fact.policy_number}; ours are {site.roster_number} and {site.policy_number}",
+                where=name,
+                holds="nothing was touched",
+                next="get the newer fleet files before you deploy: hosts may be missing from yours",
+            )
+
+
+def _refuse_locked(facts: Mapping[str, Facts], run: str | None) -> None:
+    for name, fact in facts.items():
+        if fact.lock is not None and fact.lock.run != run:
+            raise lock_error(name, f"run {fact.lock.run} of {fact.lock.owner}: {fact.lock.reason}", fact.lock.expires_in_s)
+
+
+def lock_error(host: str, who: str, expires_in_s: float) -> LockHeld:
+    """Who holds a host, and until when."""
+    return LockHeld(
+        f"locked by {who}; the lease ends in {expires_in_s:.0f} s",
+        where=host,
+        holds="nothing was touched",
+        next="wait for that run, or `tradeops runs list` and `tradeops runs abort RUN`",
+    )

@@ -1,0 +1,78 @@
+"""What a run works with: the fleet, the ports, the records, and the person who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tradeops.base.clock import Clock
+from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.manifest import Manifest
+from tradeops.contracts.signature import Signer
+from tradeops.fleet.host import Host
+from tradeops.fleet.ports import Agents, Controls, FanOut
+
+
+class Releases(Protocol):
+    """The operator's store of signed releases, verified when it was filled and again on every host."""
+
+    def manifest(self, release: str) -> Manifest:
+        """Raises UsageError when there is none."""
+
+    def announcement(self, release: str) -> bytes:
+        """The body of the agent's `missing`."""
+
+    def parcel(self, release: str, missing: Sequence[str]) -> tuple[Iterable[bytes], int]:
+        """The body of the agent's `receive` in slices, and its whole size in bytes."""
+
+
+class Ledger(Protocol):
+    """The audit chain: intent before the act, outcome after it. A log that cannot be written stops the run (A03)."""
+
+    def intent(self, verb: str, *, run: str, hosts: Sequence[str], detail: Mapping[str, Any]) -> int:
+        """Returns the row's number. Raises TradeopsError when nothing can be written."""
+
+    def outcome(self, intent: int, result: str, *, detail: Mapping[str, Any]) -> None:
+        """Close an intent."""
+
+    def head(self) -> tuple[str, int, str]:
+        """Chain id, number and hash of the newest row: what witnesses keep (A02)."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step on one host, for the screen. state: started, done, failed, unknown."""
+
+    run: str
+    phase: str
+    host: str
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Site:
+    """bindings: signed, by host name.  overlay: the one in force, or None.  roster, policy numbers: the operator's own."""
+
+    fleet: str
+    environment: str
+    hosts: tuple[Host, ...]
+    agents: Agents
+    controls: Controls
+    fan_out: FanOut
+    clock: Clock
+    releases: Releases
+    ledger: Ledger
+    runs: Path
+    bindings: Mapping[str, Envelope]
+    overlay: Envelope | None
+    overlay_number: int
+    flags_off: tuple[str, ...]
+    roster_number: int
+    policy_number: int
+    person: str
+    signer: Signer
+    progress: Callable[[Progress], None]
+    new_id: Callable[[], str]
