@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -14,12 +15,14 @@ from tradeops.base.errors import ConfigError, TradeopsError
 
 CONFIG_BYTES_MAX = 8 << 20
 _DEPTH_MAX = 32
+_NODES_MAX = 500_000
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _DURATION_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|KiB|MiB|GiB)")
 _SIZE_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
-_Key = tuple[str | int, ...]
+Key = tuple[str | int, ...]
+"""Where a value stands in a document: names and indexes from the top."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -49,10 +52,14 @@ SizeBytes = Annotated[int, BeforeValidator(_parse_size)]
 """Written `2GiB`, held as bytes. A bare number is refused."""
 
 Model = TypeVar("Model", bound=BaseModel)
+Check = Callable[[Model], Iterable[tuple[Key, str]]]
 
 
-def load_yaml(path: Path, model: type[Model]) -> Model:
-    """Read `path` as a `model`. Raises ConfigError with file:line and key path for anything wrong."""
+def load_yaml(path: Path, model: type[Model], *, check: Check[Model] | None = None) -> Model:
+    """Read `path` as a `model`. Raises ConfigError with file:line and key path for anything wrong.
+
+    check: what no single field can tell (duplicates, sums, references): yields the key path and what is wrong there.
+    """
     try:
         text = read_bounded(path, CONFIG_BYTES_MAX).decode()
     except FileNotFoundError:
@@ -61,19 +68,23 @@ def load_yaml(path: Path, model: type[Model]) -> Model:
         raise ConfigError(f"not UTF-8: {error}", where=str(path)) from None
     except (OSError, TradeopsError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from None
-    return parse_yaml(text, model, source=str(path))
+    return parse_yaml(text, model, source=str(path), check=check)
 
 
-def parse_yaml(text: str, model: type[Model], *, source: str) -> Model:
+def parse_yaml(text: str, model: type[Model], *, source: str, check: Check[Model] | None = None) -> Model:
     """Parse `text` as a `model`; `source` names it in errors. Raises ConfigError."""
-    lines: dict[_Key, int] = {}
+    lines: dict[Key, int] = {}
     data = _plain(_compose(text, source), (), lines, source)
     if data is None:
         raise ConfigError("the file is empty", where=source)
     try:
-        return model.model_validate(data)
+        parsed = model.model_validate(data)
     except ValidationError as error:
-        raise _config_error(error, lines, source) from None
+        details = [(detail["loc"], detail["msg"]) for detail in error.errors(include_url=False)]
+        raise _config_error(details, lines, source) from None
+    if check and (found := list(check(parsed))):
+        raise _config_error(found, lines, source)
+    return parsed
 
 
 def _compose(text: str, source: str) -> yaml.Node | None:
@@ -88,11 +99,13 @@ def _compose(text: str, source: str) -> yaml.Node | None:
     return node
 
 
-def _plain(node: yaml.Node | None, key: _Key, lines: dict[_Key, int], source: str) -> object:
+def _plain(node: yaml.Node | None, key: Key, lines: dict[Key, int], source: str) -> object:
     """The node as plain values, noting the line of every key path."""
     if node is None:
         return None
     lines.setdefault(key, node.start_mark.line + 1)
+    if len(lines) > _NODES_MAX:
+        raise ConfigError(f"more than {_NODES_MAX} values (aliases count each time)", where=f"{source}:{node.start_mark.line + 1}")
     if len(key) > _DEPTH_MAX:
         raise ConfigError(f"nested deeper than {_DEPTH_MAX} levels", where=f"{source}:{node.start_mark.line + 1}")
     if isinstance(node, yaml.MappingNode):
@@ -102,7 +115,7 @@ def _plain(node: yaml.Node | None, key: _Key, lines: dict[_Key, int], source: st
     return _scalar(node, source)
 
 
-def _mapping(node: yaml.MappingNode, key: _Key, lines: dict[_Key, int], source: str) -> dict[object, object]:
+def _mapping(node: yaml.MappingNode, key: Key, lines: dict[Key, int], source: str) -> dict[object, object]:
     plain: dict[object, object] = {}
     for name_node, value_node in node.value:
         name = _scalar(name_node, source)
@@ -127,14 +140,14 @@ def _scalar(node: yaml.Node, source: str) -> object:
         loader.dispose()
 
 
-def _config_error(error: ValidationError, lines: dict[_Key, int], source: str) -> ConfigError:
-    findings = [_finding(detail["loc"], detail["msg"], lines, source) for detail in error.errors(include_url=False)]
+def _config_error(details: list[tuple[Key, str]], lines: dict[Key, int], source: str) -> ConfigError:
+    findings = [_finding(key, message, lines, source) for key, message in details]
     first_where, first_what = findings[0]
     more = [f"{where}: {what}" for where, what in findings[1:]]
     return ConfigError("\n".join([first_what, *more]), where=first_where)
 
 
-def _finding(loc: _Key, message: str, lines: dict[_Key, int], source: str) -> tuple[str, str]:
+def _finding(loc: Key, message: str, lines: dict[Key, int], source: str) -> tuple[str, str]:
     known = loc
     while known not in lines and known:
         known = known[:-1]

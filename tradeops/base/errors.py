@@ -29,11 +29,12 @@ class TradeopsError(Exception):
     """Base of every error a person sees.
 
     what: what happened, in one sentence.  where: the host, file or peer.
-    holds: what is still true.  next: what to do now.
+    holds: what is still true.  next: what to do now.  code: the short reason a remote side gave, where it gave one.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
     runbook: ClassVar[str | None] = None
+    code: str | None = None
 
     def __init__(self, what: str, *, where: str | None = None, holds: str | None = None, next: str | None = None) -> None:
         super().__init__(what)
