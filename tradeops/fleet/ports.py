@@ -56,11 +56,11 @@ class Controls(Protocol):
     def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]: ...
 
     def direct(
-        self, hosts: Sequence[Host], envelope: Envelope, *, deadline_s: float, wait_ms: int = 0, answered: Callable[[str], None] | None = None
+        self, hosts: Sequence[Host], envelope: Envelope, *, deadline_s: float, wait_ms: int = 0, answered: Callable[[str, Outcome[DirectiveReply]], None] | None = None
     ) -> dict[str, Outcome[DirectiveReply]]:
         """POST one directive to each. wait_ms: how long the guard may wait for blocked before it answers.
 
-        answered: called with each host's name as its reply comes in. A kill is sent without a client certificate.
+        answered: called with each host's name and outcome as it comes in, on another thread maybe. A kill is sent without a client certificate.
         """
 
 

@@ -1,0 +1,99 @@
+"""Is every host what it should be, and are all the same? Reads only; the odd host is told first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from tradeops.base.digest import short
+from tradeops.base.errors import ExitCode
+from tradeops.checks.finding import Finding, Verdict, confirm, odd_first
+from tradeops.checks.proof import Expected, prove_host
+from tradeops.contracts.agent import AgentVerb, Facts, Proof
+from tradeops.contracts.identity import IdentityReport
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import Done, Outcome, values
+from tradeops.fleet.ports import Agents, Controls, FanOut
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a host's agent says of itself and of what runs there."""
+
+    facts: Facts
+    proof: Proof
+
+
+@dataclass(frozen=True)
+class FleetVerdict:
+    """The findings of every host, the odd ones first."""
+
+    findings: Mapping[str, tuple[Finding, ...]]
+
+    def exit_code(self) -> ExitCode:
+        """Unknown anywhere: 6. Else a no anywhere: 10. Else 0 (design: exit codes)."""
+        verdicts = {finding.verdict for found in self.findings.values() for finding in found}
+        if Verdict.UNKNOWN in verdicts:
+            return ExitCode.MIXED
+        return ExitCode.DRIFT if Verdict.NO in verdicts else ExitCode.PROVED
+
+
+def read_hosts(hosts: Sequence[Host], agents: Agents, fan_out: FanOut, *, slot: str, timeout_s: float, rehash: bool = True) -> dict[str, Outcome[Reading]]:
+    """Ask every agent, over a session of its own. timeout_s: of each connect and of each answer."""
+
+    def read(host: Host) -> Reading:
+        session = agents.open(host, timeout_s=timeout_s)
+        try:
+            facts = msgspec.convert(session.call(AgentVerb.FACTS, timeout_s=timeout_s), Facts)
+            answer = session.call(AgentVerb.PROVE, timeout_s=timeout_s, slot=slot, release=None, rehash=rehash)
+            return Reading(facts, msgspec.convert(answer, Proof))
+        finally:
+            session.close()
+
+    return fan_out.run(hosts, read, deadline_s=timeout_s * 3)
+
+
+def verify(
+    hosts: Sequence[Host],
+    expected: Mapping[str, Expected],
+    readings: Mapping[str, Outcome[Reading]],
+    reports: Mapping[str, Outcome[IdentityReport]],
+) -> FleetVerdict:
+    """Compare every host with what was asked for, where that is known, and with the others. Pure."""
+    identities = values(reports)
+    common = _common_release(values(readings))
+    findings = {
+        host.name: _host_findings(host, expected.get(host.name), readings[host.name], identities.get(host.name), common) for host in hosts
+    }
+    return FleetVerdict({name: findings[name] for name in odd_first(findings)})
+
+
+def _host_findings(
+    host: Host, expected: Expected | None, outcome: Outcome[Reading], report: IdentityReport | None, common: str | None
+) -> tuple[Finding, ...]:
+    if not isinstance(outcome, Done):
+        return (Finding(host.name, "agent answers", Verdict.UNKNOWN, outcome.error.what),)
+    reading = outcome.value
+    findings = [
+        confirm(host.name, "is itself", reading.facts.host == host.name, f"says it is {reading.facts.host}"),
+        _same_as_fleet(host.name, reading.proof, common),
+    ]
+    findings += [Finding(host.name, "host", Verdict.NO, problem) for problem in (*reading.facts.problems, *reading.proof.problems)]
+    if expected is None:
+        findings.append(Finding(host.name, "asked for", Verdict.UNKNOWN, "no finished run says what should run here"))
+    else:
+        findings += prove_host(host, expected, reading.proof, report)
+    return tuple(findings)
+
+
+def _same_as_fleet(name: str, proof: Proof, common: str | None) -> Finding:
+    here = short(proof.linked) if proof.linked else "no release"
+    return confirm(name, "same as the fleet", proof.linked == common, f"{here}; most hosts run {short(common) if common else 'none'}")
+
+
+def _common_release(readings: Mapping[str, Reading]) -> str | None:
+    counts = Counter(reading.proof.linked for reading in readings.values())
+    return counts.most_common(1)[0][0] if counts else None

@@ -1,0 +1,1 @@
+"""Stop and start again: kill, halt, resume, permit."""

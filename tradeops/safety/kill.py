@@ -1,0 +1,244 @@
+"""The kill: independent roads to every host until it is confirmed blocked, then clear. Needs no lock, log or release.
+
+HTTPS to the guard first; SSH `latch` for each host not confirmed in GRACE_S, on threads of its own so that neither
+road starves the other; then the latch again with SIGKILL of the service. Every host ends confirmed or named.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from tradeops.base.clock import NS_PER_MS, NS_PER_S, Clock
+from tradeops.base.errors import ExitCode
+from tradeops.contracts.agent import AgentVerb, Latched
+from tradeops.contracts.directive import DirectiveReply, OrderOutcomes
+from tradeops.contracts.envelope import Envelope
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import Done, Outcome
+from tradeops.fleet.ports import Agents, Controls, FanOut
+
+GRACE_S = 0.2
+GRACE_PER_HOST_S = 0.002
+"""A thousand TLS handshakes take their time: the second road starts that much later on a large fleet."""
+STOP_AFTER_S = 1.0
+_ROUND_WAIT_MS = 500
+_POLL_S = 0.02
+_ROUND_S = 2.0
+
+
+@dataclass(frozen=True)
+class Roads:
+    """How a kill travels. together: runs the given works side by side and returns when all ended."""
+
+    controls: Controls
+    agents: Agents
+    fan_out: FanOut
+    clock: Clock
+    together: Callable[[Sequence[Callable[[], None]]], None]
+
+
+@dataclass
+class HostKill:
+    """What is known of one host. blocked_ms, clear_ms: since the command began.  road: what confirmed it."""
+
+    host: str
+    road: str = ""
+    blocked_ms: float | None = None
+    clear_ms: float | None = None
+    working: int | None = None
+    orders: OrderOutcomes = OrderOutcomes()
+    stopped: bool = False
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def confirmed(self) -> bool:
+        """Blocked and clear."""
+        return self.blocked_ms is not None and self.clear_ms is not None
+
+    def next_step(self) -> str:
+        """What a person does now about a host that is not confirmed."""
+        if self.blocked_ms is None:
+            return f"reach {self.host} by its console and stop its trader, or have the venue cancel and block its sessions"
+        if self.clear_ms is None:
+            return "have the venue confirm or cancel what still works; the command can be repeated at any time"
+        return ""
+
+
+@dataclass(frozen=True)
+class KillReport:
+    """The outcome for the whole fleet. standing: sent again until each host takes it."""
+
+    kill: str
+    hosts: tuple[HostKill, ...]
+    elapsed_ms: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Zero only when every host is confirmed blocked and clear."""
+        return ExitCode.PROVED if all(host.confirmed for host in self.hosts) else ExitCode.KILL_INCOMPLETE
+
+    def blocked(self) -> int:
+        """Hosts confirmed blocked."""
+        return sum(host.blocked_ms is not None for host in self.hosts)
+
+
+class Board:
+    """Who is confirmed so far: both roads write it, so it has a lock."""
+
+    def __init__(self, hosts: Sequence[Host], clock: Clock, told: Callable[[HostKill], None]) -> None:
+        self._clock = clock
+        self._began_ns = clock.monotonic_ns()
+        self._told = told
+        self._lock = threading.Lock()
+        self._by_name = {host.name: HostKill(host.name) for host in hosts}
+        self._hosts = tuple(hosts)
+
+    def elapsed_s(self) -> float:
+        """Since the command began."""
+        return (self._clock.monotonic_ns() - self._began_ns) / NS_PER_S
+
+    def not_blocked(self) -> list[Host]:
+        """Hosts not confirmed blocked."""
+        return [host for host in self._hosts if self._by_name[host.name].blocked_ms is None]
+
+    def not_confirmed(self) -> list[Host]:
+        """Hosts not confirmed blocked and clear."""
+        return [host for host in self._hosts if not self._by_name[host.name].confirmed]
+
+    def answer(self, host: str, reply: DirectiveReply) -> None:
+        """A guard's word."""
+        with self._lock:
+            entry = self._by_name[host]
+            if reply.error:
+                entry.problems["https"] = reply.error
+            self._blocked(entry, reply.accepted and reply.blocked, "https")
+            entry.working = reply.working
+            entry.orders = reply.orders
+            if entry.blocked_ms is not None and reply.accepted and reply.clear and entry.clear_ms is None:
+                entry.clear_ms = self._ms()
+        self._told(entry)
+
+    def latched(self, host: str, latched: Latched) -> None:
+        """An agent's word."""
+        with self._lock:
+            entry = self._by_name[host]
+            entry.stopped = entry.stopped or (latched.stopped is not None and latched.stopped.stopped)
+            if latched.problems:
+                entry.problems["ssh"] = "; ".join(latched.problems)
+            self._blocked(entry, latched.blocked or entry.stopped, "ssh stop" if entry.stopped else "ssh")
+        self._told(entry)
+
+    def problem(self, host: str, road: str, words: str) -> None:
+        """A road that did not lead there."""
+        with self._lock:
+            self._by_name[host].problems[road] = words
+
+    def report(self, kill: str) -> KillReport:
+        """Everything, hosts not confirmed first."""
+        entries = sorted(self._by_name.values(), key=lambda entry: (entry.confirmed, entry.host))
+        return KillReport(kill, tuple(entries), self._ms())
+
+    def _blocked(self, entry: HostKill, blocked: bool, road: str) -> None:
+        if blocked and entry.blocked_ms is None:
+            entry.blocked_ms = self._ms()
+            entry.road = road
+
+    def _ms(self) -> float:
+        return (self._clock.monotonic_ns() - self._began_ns) / NS_PER_MS
+
+
+def kill(
+    roads: Roads, hosts: Sequence[Host], envelope: Envelope, kill_id: str, *, deadline_s: float, whole_host: bool = True, told: Callable[[HostKill], None]
+) -> KillReport:
+    """Send the signed kill to every host by every road until all are confirmed or `deadline_s` is over.
+
+    whole_host: without a scope; a scoped kill goes to guards alone, since an agent can only stop everything.
+    """
+    board = Board(hosts, roads.clock, told)
+    works: list[Callable[[], None]] = [lambda: _https(roads, board, envelope, deadline_s)]
+    if whole_host:
+        works.append(lambda: _ssh(roads, board, envelope, deadline_s, len(hosts)))
+    roads.together(works)
+    return board.report(kill_id)
+
+
+def _https(roads: Roads, board: Board, envelope: Envelope, deadline_s: float) -> None:
+    """Post the kill again and again, which is harmless: each answer tells blocked and clear as they are then."""
+    while (left_s := deadline_s - board.elapsed_s()) > 0:
+        hosts = board.not_confirmed()
+        if not hosts:
+            return
+        round_s = min(_ROUND_S + GRACE_PER_HOST_S * len(hosts), left_s)
+        roads.controls.direct(
+            hosts, envelope, deadline_s=round_s, wait_ms=_ROUND_WAIT_MS, answered=lambda name, outcome: _note(board, name, outcome)
+        )
+        if board.not_confirmed():
+            roads.clock.sleep_s(_POLL_S)
+
+
+def _note(board: Board, name: str, outcome: Outcome[DirectiveReply]) -> None:
+    if isinstance(outcome, Done):
+        board.answer(name, outcome.value)
+    else:
+        board.problem(name, "https", outcome.error.what)
+
+
+def _ssh(roads: Roads, board: Board, envelope: Envelope, deadline_s: float, fleet_size: int) -> None:
+    """Latch each host that is not blocked after its grace, then stop its service, until all are blocked or time is up."""
+    grace_s = GRACE_S + GRACE_PER_HOST_S * fleet_size
+    while board.not_blocked() and board.elapsed_s() < min(grace_s, deadline_s):
+        roads.clock.sleep_s(_POLL_S)
+    while (left_s := deadline_s - board.elapsed_s()) > 0:
+        hosts = board.not_blocked()
+        if not hosts:
+            return
+        force = board.elapsed_s() > grace_s + STOP_AFTER_S
+        _latch_all(roads, board, envelope, hosts, stop=force, limit_s=min(left_s, 5.0))
+        if board.not_blocked():
+            roads.clock.sleep_s(_POLL_S)
+
+
+def _latch_all(roads: Roads, board: Board, envelope: Envelope, hosts: Sequence[Host], *, stop: bool, limit_s: float) -> None:
+    plain = msgspec.to_builtins(envelope)
+
+    def latch(host: Host) -> None:
+        session = roads.agents.open(host, timeout_s=limit_s)
+        try:
+            answer = session.call(AgentVerb.LATCH, timeout_s=limit_s, directive=plain, wait_ms=_ROUND_WAIT_MS, stop=stop)
+        finally:
+            session.close()
+        board.latched(host.name, msgspec.convert(answer, Latched))
+
+    outcomes = roads.fan_out.run(hosts, latch, deadline_s=limit_s + 1.0, concurrency=len(hosts))
+    for name, outcome in outcomes.items():
+        if not isinstance(outcome, Done):
+            board.problem(name, "ssh", outcome.error.what)
+
+
+def side_by_side(works: Sequence[Callable[[], None]]) -> None:
+    """Real threads, one per road; an error in one is raised after all have ended."""
+    errors: list[BaseException] = []
+
+    def run(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def in_turn(works: Sequence[Callable[[], None]]) -> None:
+    """One after the other: for a simulation, whose clock is a value."""
+    for work in works:
+        work()
