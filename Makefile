@@ -1,0 +1,65 @@
+# Everything is made in .venv; nothing outside this folder is changed, but for missing system packages when root on Debian.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check pytest cover bench soak lock system clean
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+JOBS ?= 2
+PACKAGES := systemd-container debootstrap iproute2 nftables openssh-client openssh-server pdsh dbus tmux
+PROGRAMS := systemd-nspawn debootstrap ip nft ssh-keygen sshd pdsh dbus-daemon tmux
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/'
+
+demo: $(READY) system ## the whole story on a local lab of eight hosts
+	$(BIN)/tradeops demo
+
+test: check pytest cover ## every check and every test that this machine can run
+
+check: $(READY) ## lint, format, types, import rules, dead code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+
+pytest: $(READY) system
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest -n $(JOBS) --cov --cov-report=
+
+# Whole: 90 %. What decides about money, gates and stops: every line, as far as it stands.
+cover: $(READY)
+	$(BIN)/coverage report --fail-under=90
+	@for part in 'tradeops/trader/risk*' 'tradeops/gates/*' 'tradeops/safety/*' 'tradeops/deploy/run*'; do \
+		if compgen -G "$$part" >/dev/null; then \
+			echo "coverage of $$part, 100 % wanted"; \
+			$(BIN)/coverage report --include="$$part,$${part%\*}/*" --fail-under=100; \
+		fi; \
+	done
+
+bench: $(READY) system ## measurements beside what one would use instead
+	$(BIN)/python -m tests.bench
+
+soak: $(READY) system ## the long runs: SOAK_S seconds (default 600)
+	TRADEOPS_SOAK_S="$${SOAK_S:-600}" $(BIN)/pytest -n 0 --timeout 0 tests/soak
+
+lock: $(READY) ## make both lock files anew from pyproject.toml
+	.ci/lock
+
+system:
+	@.ci/system $(PACKAGES) -- $(PROGRAMS)
+
+$(READY): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 with venv found: install it (Debian: apt-get install python3 python3-venv), or set PYTHON=" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean: ## remove what was made here
+	rm -rf .venv build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find tradeops tests -name __pycache__ -type d -prune -exec rm -rf {} +
