@@ -1,0 +1,16 @@
+"""Asking what became of an order whose answer was lost: read back, never sent again (promise 7)."""
+
+from __future__ import annotations
+
+from tradeops.wire.protocol import OrderState, OrderStatus, QueryOrder
+from tradeops.wire.session import OrderSession
+
+
+def query(session: OrderSession, client_id: str, *, request_id: str) -> None:
+    """Queue the question; the OrderStatus comes through `session.receive()`. Raises SessionLost."""
+    session.send(QueryOrder(request_id=request_id, client_id=client_id))
+
+
+def reached_venue(status: OrderStatus) -> bool:
+    """Whether the venue ever had the order; False: it may be sent anew, under its old client id or never."""
+    return status.state is not OrderState.UNKNOWN
