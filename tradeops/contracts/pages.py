@@ -95,7 +95,10 @@ def parse_stop(page: bytes) -> StopWords | None:
     scope_json = page[_SCOPE_AT : _SCOPE_AT + length]
     if zlib.crc32(scope_json) != scope_crc:
         return None
-    scopes = msgspec.json.decode(scope_json, type=tuple[Scope, ...]) if length else ()
+    try:
+        scopes = msgspec.json.decode(scope_json, type=tuple[Scope, ...]) if length else ()
+    except msgspec.DecodeError:
+        return None
     return StopWords(epoch, may_send == MAY_SEND, beat_ns, cleared, generation, scopes, latch, latch != cleared)
 
 
@@ -157,7 +160,17 @@ class StopPage:
             raise ValueError("the page is closed or was opened to read")
         return self._fd
 
-    def write(self, *, epoch: int, may_send: bool, beat_ns: int, latch_cleared: int, scope_generation: int, scopes: tuple[Scope, ...], durable: bool) -> None:
+    def write(
+        self,
+        *,
+        epoch: int,
+        may_send: bool,
+        beat_ns: int,
+        latch_cleared: int,
+        scope_generation: int,
+        scopes: tuple[Scope, ...],
+        durable: bool,
+    ) -> None:
         """Set the guard's words; `durable` waits for the disk (every change of meaning; not for a mere beat).
 
         Raises OSError; ValueError when the scopes do not fit.
@@ -169,7 +182,12 @@ class StopPage:
         if scope_json:
             os.pwrite(fd, scope_json, _SCOPE_AT)
         head = pack_stop(
-            epoch=epoch, may_send=may_send, beat_ns=beat_ns, latch_cleared=latch_cleared, scope_generation=scope_generation, scopes=scope_json
+            epoch=epoch,
+            may_send=may_send,
+            beat_ns=beat_ns,
+            latch_cleared=latch_cleared,
+            scope_generation=scope_generation,
+            scopes=scope_json,
         )
         os.pwrite(fd, head, 0)
         if durable:

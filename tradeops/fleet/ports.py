@@ -29,7 +29,15 @@ class AgentSession(Protocol):
         """
 
     def stream(
-        self, verb: AgentVerb, body: Iterable[bytes], total_bytes: int, *, run: str | None = None, fence: int | None = None, timeout_s: float, **args: Any
+        self,
+        verb: AgentVerb,
+        body: Iterable[bytes],
+        total_bytes: int,
+        *,
+        run: str | None = None,
+        fence: int | None = None,
+        timeout_s: float,
+        **args: Any,
     ) -> dict[str, Any]:
         """The same with `total_bytes` raw bytes after the request line. timeout_s: silence, not the whole."""
 
@@ -56,7 +64,13 @@ class Controls(Protocol):
     def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]: ...
 
     def direct(
-        self, hosts: Sequence[Host], envelope: Envelope, *, deadline_s: float, wait_ms: int = 0, answered: Callable[[str, Outcome[DirectiveReply]], None] | None = None
+        self,
+        hosts: Sequence[Host],
+        envelope: Envelope,
+        *,
+        deadline_s: float,
+        wait_ms: int = 0,
+        answered: Callable[[str, Outcome[DirectiveReply]], None] | None = None,
     ) -> dict[str, Outcome[DirectiveReply]]:
         """POST one directive to each. wait_ms: how long the guard may wait for blocked before it answers.
 
