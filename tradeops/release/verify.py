@@ -1,0 +1,78 @@
+"""Is this release what somebody entitled signed, whole, and not an old one? Asked wherever a release is used (A05, A07)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tradeops.base.digest import digest_bytes, digest_file
+from tradeops.base.errors import Refused, TradeopsError
+from tradeops.contracts.codec import decode
+from tradeops.contracts.entitle import entitled, signed_bytes
+from tradeops.contracts.envelope import Envelope, Purpose
+from tradeops.contracts.manifest import Manifest
+from tradeops.contracts.policy import Policy
+from tradeops.release.manifest import check_manifest, scan
+from tradeops.release.store import StoredRelease, contents
+
+_NAMED = 5
+
+
+def verify_envelope(envelope: Envelope, policy: Policy, *, purpose: Purpose = Purpose.RELEASE) -> Manifest:
+    """The manifest inside, signed by enough people who may release (or change the platform), and sound.
+
+    Raises SignatureInvalid, Refused, UsageError (malformed).
+    """
+    verb = "platform" if purpose is Purpose.PLATFORM else "release"
+    entitled(policy, verb, envelope, purpose, now_ns=None, host=None)
+    manifest = decode(signed_bytes(envelope), Manifest, source="release")
+    check_manifest(manifest)
+    return manifest
+
+
+def verify_stored(stored: StoredRelease, policy: Policy) -> None:
+    """The whole release as it lies in the store: signature, id, and every content hashed again.
+
+    Raises SignatureInvalid, Refused naming the files that are damaged or missing.
+    """
+    verify_envelope(stored.envelope, policy)
+    if digest_bytes(signed_bytes(stored.envelope)) != stored.id:
+        raise Refused("the release is not the one its name says", where=stored.id)
+    bad = [file.path for file in contents(stored.manifest) if _damaged(stored.blob(file.digest), file.digest)]
+    if bad:
+        raise Refused(f"{len(bad)} files are damaged or missing: {_few(bad)}", where=stored.id, next="build or fetch the release again")
+
+
+def verify_tree(manifest: Manifest, tree: Path) -> tuple[str, ...]:
+    """Paths below `tree` that are not as the manifest says: changed, missing, extra. Empty when all is as it should be."""
+    there = {file.path: file for file in scan(tree)}
+    wanted = {file.path: file for file in manifest.predicate.files}
+    return tuple(sorted(path for path in there.keys() | wanted.keys() if there.get(path) != wanted.get(path)))
+
+
+def check_age(manifest: Manifest, *, highest_number: int, now_ns: int, rollback: bool) -> None:
+    """Raises Refused when a release has expired, or is older than what was deployed before (A07).
+
+    highest_number: the highest of this service that any host has had.  rollback: going back was asked for by name
+    and approved; an expiry still holds.
+    """
+    release = manifest.predicate
+    if release.expires_wall_ns is not None and now_ns >= release.expires_wall_ns:
+        raise Refused(f"release {release.number} of {release.service} has expired", next="build and sign it again")
+    if release.number < highest_number and not rollback:
+        raise Refused(
+            f"release {release.number} of {release.service} is older than {highest_number}, which hosts have had",
+            holds="nothing was touched",
+            next="use `tradeops rollback --to` if going back is meant",
+        )
+
+
+def _damaged(path: Path, digest: str) -> bool:
+    try:
+        return digest_file(path) != digest
+    except (OSError, TradeopsError):
+        return True
+
+
+def _few(paths: list[str]) -> str:
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(paths[:_NAMED]) + more
