@@ -64,6 +64,11 @@ class HostLayout:
         return self.root / "guard"
 
     @property
+    def overlay_file(self) -> Path:
+        """g writes, t reads: the directive that carries the overlay in force, as the guard took it; missing: none."""
+        return self.root / "pages" / "overlay.json"
+
+    @property
     def stop_page(self) -> Path:
         """g writes (the agent its latch word), t maps read-only."""
         return self.root / "pages" / "stop.page"

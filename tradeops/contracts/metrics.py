@@ -20,6 +20,10 @@ class Counter(StrEnum):
     ORDERS_UNKNOWN = "orders_unknown_total"
     CANCELS_SENT = "cancels_sent_total"
     FILLS = "fills_total"
+    SIGNALS_CAPPED = "signals_capped_total"
+    ORDERS_WITHHELD = "orders_withheld_total"
+    PATH_CHECKS_PASSED = "path_checks_passed_total"
+    PATH_CHECKS_FAILED = "path_checks_failed_total"
     ERRORS = "errors_total"
 
 
@@ -34,6 +38,8 @@ class Gauge(StrEnum):
     FEED_AGE_S = "feed_age_seconds"
     VITALS_AGE_S = "vitals_age_seconds"
     TRADING = "trading"
+    PATH_CHECK = "path_check"
+    """1: passed on every venue since start. 0: not yet, for want of a permit, a session or a quote. -1: failed (D17)."""
 
 
 class Latency(StrEnum):
