@@ -255,7 +255,7 @@ def _service(entry: ServiceEntry) -> Service:
             stop_timeout_s=entry.start.stop_timeout,
         )
     return Service(
-        entry.name, start, entry.guard_user, entry.trader_user, {slot: unit for slot, unit in entry.units.items()}, entry.guard_unit
+        entry.name, start, entry.guard_user, entry.trader_user, dict(entry.units.items()), entry.guard_unit
     )
 
 
