@@ -1,0 +1,114 @@
+"""The two shared pages as bytes: a small parser of our own, held to contracts/pages.py by tests/contract."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STOP_BYTES = 4096
+STOP_MAGIC = b"TOSTOP01"
+LATCH_CLEARED_AT = 32
+LATCH_AT = 64
+ALL_BITS = 0xFFFF_FFFF_FFFF_FFFF
+_WORD = struct.Struct("<Q")
+_LATCH = struct.Struct("<QQ")
+
+VITALS_BYTES = 131072
+VITALS_MAGIC = b"TOVITA01"
+_HEAD = struct.Struct("<8sQ")
+_BUFFER_HEAD = struct.Struct("<QII")
+_BUFFER_AT = (4096, 67584)
+PAYLOAD_MAX = _BUFFER_AT[1] - _BUFFER_AT[0] - _BUFFER_HEAD.size
+_RETRIES = 8
+
+
+@dataclass(frozen=True)
+class Latch:
+    """The agent's word and the one that the guard has cleared. whole: the word and its inverse agree."""
+
+    word: int
+    cleared: int
+    whole: bool
+
+    def standing(self) -> bool:
+        """Whether it halts the host."""
+        return not self.whole or self.word != self.cleared
+
+
+def read_latch(page: bytes) -> Latch | None:
+    """The latch words of a stop page, None when it is not one."""
+    if len(page) != STOP_BYTES or page[: len(STOP_MAGIC)] != STOP_MAGIC:
+        return None
+    (cleared,) = _WORD.unpack_from(page, LATCH_CLEARED_AT)
+    word, inverse = _LATCH.unpack_from(page, LATCH_AT)
+    return Latch(word, cleared, word ^ inverse == ALL_BITS)
+
+
+def pack_latch(word: int) -> bytes:
+    """The agent's words 64..80."""
+    return _LATCH.pack(word, word ^ ALL_BITS)
+
+
+def parse_vitals(page: bytes) -> dict[str, Any] | None:
+    """The newest whole vitals of a page, or None: missing, torn, foreign."""
+    if len(page) != VITALS_BYTES:
+        return None
+    magic, sequence = _HEAD.unpack_from(page)
+    if magic != VITALS_MAGIC:
+        return None
+    for candidate in (sequence, sequence - 1):
+        payload = _payload(page, candidate)
+        if payload is not None:
+            return _object(payload)
+    return None
+
+
+def read_vitals(path: Path) -> dict[str, Any] | None:
+    """The newest vitals in the file; None when it is missing or does not add up in a few tries."""
+    for _ in range(_RETRIES):
+        try:
+            with path.open("rb") as file:
+                page = file.read(VITALS_BYTES + 1)
+        except OSError:
+            return None
+        if vitals := parse_vitals(page):
+            return vitals
+    return None
+
+
+def raise_latch(path: Path) -> int:
+    """Set the latch word to one that the guard has not cleared, in place and durably; the new word. Raises OSError, ValueError."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        latch = read_latch(os.pread(fd, STOP_BYTES + 1, 0))
+        if latch is None:
+            raise ValueError(f"{path} is not a stop page")
+        word = max(latch.word if latch.whole else 0, latch.cleared) + 1
+        os.pwrite(fd, pack_latch(word), LATCH_AT)
+        os.fsync(fd)
+        return word
+    finally:
+        os.close(fd)
+
+
+def _payload(page: bytes, sequence: int) -> bytes | None:
+    if sequence < 1:
+        return None
+    at = _BUFFER_AT[sequence % 2]
+    written, length, crc = _BUFFER_HEAD.unpack_from(page, at)
+    payload = page[at + _BUFFER_HEAD.size : at + _BUFFER_HEAD.size + length]
+    whole = written == sequence and length <= PAYLOAD_MAX and zlib.crc32(payload) == crc
+    return payload if whole else None
+
+
+def _object(payload: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
