@@ -1,0 +1,179 @@
+"""`tradeops`: global options, commands loaded when they are run, and the only error boundary."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from tradeops.base.errors import ExitCode, Interrupted, TradeopsError, UsageError
+from tradeops.cli.commands import COMMANDS
+from tradeops.cli.context import Context, Options
+from tradeops.cli.render import Printer
+from tradeops.cli.report import Report
+
+_FLAGS = ("--json", "--yes")
+_VALUES = ("--fleet", "--as", "--key")
+_PASS_ON = ("trader", "guard", "venue")
+
+
+class LazyGroup(TyperGroup):
+    """Commands from the table; only the one that is run is imported."""
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """Names in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: Any, cmd_name: str) -> Any:
+        """The command, imported now; None when there is none."""
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """The table's own words: nothing is imported for help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Names from the table; options as usual."""
+        from typer._click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=command.help) for name, command in COMMANDS.items() if name.startswith(incomplete)]
+
+
+def load(name: str) -> Any:
+    """Import a command of the table and make it one of typer's."""
+    command = COMMANDS[name]
+    target = getattr(importlib.import_module(f"tradeops.cli.{command.module}"), command.name)
+    if not isinstance(target, typer.Typer):
+        passes_on = name in _PASS_ON
+        settings = {"allow_extra_args": True, "ignore_unknown_options": True} if passes_on else {}
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        single.command(name, help=target.__doc__, context_settings=settings, add_help_option=not passes_on)(target)
+        target = single
+    made = typer.main.get_command(target)
+    made.name = name
+    return made
+
+
+root = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tradeops {version('tradeops')}")
+        raise typer.Exit
+
+
+@root.callback()
+def options(
+    ctx: typer.Context,
+    fleet: Annotated[Path, typer.Option("--fleet", metavar="FILE", envvar="TRADEOPS_FLEET", help="The fleet file.")] = Path("fleet.yml"),
+    as_json: Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    person: Annotated[
+        str | None, typer.Option("--as", metavar="PERSON", envvar="TRADEOPS_AS", help="Who acts, as the policy names you.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", envvar="TRADEOPS_KEY", help="Your SSH key: a file, or SHA256:... in an agent.")
+    ] = None,
+    _version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Puts a trading daemon on many servers, proves what runs there, watches it, and can stop all of it at once.
+
+    The options below may stand before or after the command.
+    """
+    ctx.obj = Context(Options(fleet, as_json, yes, person, key), Printer(as_json=as_json))
+
+
+def hoist(arguments: Sequence[str]) -> list[str]:
+    """Global options brought to the front, wherever they were written; what follows `--` or a daemon's name stays."""
+    front: list[str] = []
+    rest: list[str] = []
+    left = list(arguments)
+    while left:
+        word = left.pop(0)
+        if word == "--" or (word in _PASS_ON and not rest):
+            rest += [word, *left]
+            break
+        name = word.partition("=")[0]
+        if word in _FLAGS or (name in _VALUES and "=" in word):
+            front.append(word)
+        elif word in _VALUES and left:
+            front += [word, left.pop(0)]
+        else:
+            rest.append(word)
+    return front + rest
+
+
+def run(arguments: Sequence[str], printer: Printer) -> ExitCode:
+    """Carry out one command line; every error is told here and nowhere else."""
+    try:
+        result = typer.main.get_command(root).main(list(arguments), prog_name="tradeops", standalone_mode=False)
+        if isinstance(result, Report):
+            printer.report(result)
+            return result.exit_code
+        if result == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        return ExitCode(result or 0)
+    except KeyboardInterrupt:
+        error: TradeopsError = Interrupted(
+            "stopped before the end", holds="what was written down before it was done", next="`tradeops runs list` shows an open run"
+        )
+    except TradeopsError as raised:
+        error = raised
+    except TyperException as raised:
+        if type(raised).__name__ == "NoArgsIsHelpError":
+            printer.line(raised.format_message())
+            return ExitCode.USAGE
+        error = UsageError(raised.format_message(), next=f"`{_path(raised)} --help`")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.INTERNAL
+    except OSError as raised:
+        error = TradeopsError(raised.strerror or str(raised), where=str(raised.filename or "this machine"))
+    except Exception as raised:  # noqa: BLE001 - the boundary itself: a bug must still end in the documented way
+        error = _bug(raised)
+    printer.error(error)
+    return error.exit_code
+
+
+def _path(raised: TyperException) -> str:
+    ctx = getattr(raised, "ctx", None)
+    return str(ctx.command_path) if ctx else "tradeops"
+
+
+def _bug(raised: Exception) -> TradeopsError:
+    import traceback
+
+    from tradeops.base.logs import redact
+
+    trace = str(redact("trace", "".join(traceback.format_exception(raised))))
+    return TradeopsError(
+        f"a mistake in tradeops itself: {type(raised).__name__}: {raised}\n{trace}",
+        holds="not known: the command ended in the middle",
+        next="`tradeops status` and `tradeops verify`; report the lines above",
+    )
+
+
+def main() -> None:
+    """The console script."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    if "_TRADEOPS_COMPLETE" in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
+    arguments = hoist(sys.argv[1:])
+    sys.exit(run(arguments, Printer(as_json="--json" in arguments)))
