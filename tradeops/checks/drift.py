@@ -16,7 +16,7 @@ from tradeops.contracts.agent import AgentVerb, Facts, Proof
 from tradeops.contracts.identity import IdentityReport
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome, values
-from tradeops.fleet.ports import Agents, Controls, FanOut
+from tradeops.fleet.ports import Agents, FanOut
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class FleetVerdict:
         return ExitCode.DRIFT if Verdict.NO in verdicts else ExitCode.PROVED
 
 
-def read_hosts(hosts: Sequence[Host], agents: Agents, fan_out: FanOut, *, slot: str, timeout_s: float, rehash: bool = True) -> dict[str, Outcome[Reading]]:
+def read_hosts(
+    hosts: Sequence[Host], agents: Agents, fan_out: FanOut, *, slot: str, timeout_s: float, rehash: bool = True
+) -> dict[str, Outcome[Reading]]:
     """Ask every agent, over a session of its own. timeout_s: of each connect and of each answer."""
 
     def read(host: Host) -> Reading:

@@ -15,9 +15,7 @@ def smoke_host(host: str, health: Health | None, status: Status | None) -> tuple
         return (Finding(host, "guard answers", Verdict.UNKNOWN, "the guard did not answer"),)
     armed = not status.marks
     findings = [
-        Finding(host, check.name, Verdict(check.verdict), check.detail)
-        for check in health.checks
-        if armed or check.name not in PATH_CHECKS
+        Finding(host, check.name, Verdict(check.verdict), check.detail) for check in health.checks if armed or check.name not in PATH_CHECKS
     ]
     warnings = status.vitals.warnings if status.vitals else ()
     findings.append(confirm(host, "vitals", status.vitals is not None, "the trader writes its vitals"))

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from tradeops.base.errors import ExitCode, TradeopsError
 from tradeops.contracts.agent import Facts
 from tradeops.deploy import phases
+from tradeops.deploy.bringback import bring_back
 from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, learn
 from tradeops.deploy.journal import Journal
 from tradeops.deploy.plan import running_release
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, open_all, survey
-from tradeops.deploy.bringback import bring_back
-from tradeops.deploy.run import Ending, HostEnd, host_ends
+from tradeops.deploy.run import Ending, HostEnd, host_ends, note_end
 from tradeops.deploy.site import Site
 
 
@@ -29,7 +29,7 @@ def abort(site: Site, journal: Journal, playbook: Playbook) -> Ending:
         crew = Crew(site, plan, playbook, journal.run, journal, sessions)
         learn(crew, facts)
         ending = _abort(crew, facts)
-        journal.note("end", ending.title, site.clock.wall_ns(), exit_code=int(ending.exit_code))
+        note_end(crew, ending)
         return ending
     finally:
         close_all(sessions)

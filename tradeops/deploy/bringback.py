@@ -8,7 +8,7 @@ from tradeops.base.errors import FlagConflict, TradeopsError
 from tradeops.checks.proof import Expected
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
-from tradeops.release.flags import conflicts
+from tradeops.release.flags import conflicts, journal_conflict
 
 
 def bring_back(crew: Crew) -> dict[str, TradeopsError]:
@@ -61,12 +61,14 @@ def _conflict(crew: Crew, name: str) -> FlagConflict | None:
     old = crew.plan.part(name).old
     if old is None:
         return None
-    active = crew.expected(name).flags or {}
-    found = conflicts(active, crew.site.releases.manifest(old).predicate)
-    if not found:
+    target = crew.site.releases.manifest(old).predicate
+    clashes = [str(clash) for clash in conflicts(crew.expected(name).flags or {}, target)]
+    if journal := journal_conflict(crew.site.releases.manifest(crew.plan.release).predicate, target):
+        clashes.append(journal)
+    if not clashes:
         return None
     return FlagConflict(
-        "going back would change the meaning of a live flag: " + "; ".join(str(conflict) for conflict in found),
+        "going back is not safe: " + "; ".join(clashes),
         where=name,
         holds="the host stays halted on the new release",
         next="turn the flag off by an overlay, see no order working, then `tradeops runs abort`",

@@ -14,8 +14,8 @@ from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import TradeopsError
 from tradeops.checks.proof import Expected, active_flags
 from tradeops.contracts.agent import AgentVerb, Code, Facts
-from tradeops.contracts.directive import SCHEMA, Delegation, Directive, Verb
 from tradeops.contracts.codec import encode
+from tradeops.contracts.directive import SCHEMA, Delegation, Directive, Verb
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.signature import RunKey
 from tradeops.deploy.journal import Journal

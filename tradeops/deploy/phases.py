@@ -164,7 +164,9 @@ def _switch_one(crew: Crew, name: str, release: str | None) -> None:
 def start(crew: Crew, wave: Sequence[str]) -> None:
     """Start the service. That it runs, and what, is for `prove` to say."""
     with crew.phase("start", wave):
-        crew.all("start", wave, lambda name: crew.call(name, AgentVerb.START, slot=crew.plan.slot), deadline_s=crew.playbook.deadlines.verb * 2)
+        crew.all(
+            "start", wave, lambda name: crew.call(name, AgentVerb.START, slot=crew.plan.slot), deadline_s=crew.playbook.deadlines.verb * 2
+        )
 
 
 def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) -> None:
@@ -256,7 +258,7 @@ def bake(crew: Crew, wave: Sequence[str]) -> None:
 
 
 def finish(crew: Crew) -> None:
-    """Leave the audit chain's head with every host (A02), drop old releases, give the leases back."""
+    """Leave the audit chain's head with every host (A02), drop old releases. What comes last is the proof, not this."""
     names = crew.plan_hosts()
     chain, seq, head = crew.site.ledger.head()
 
@@ -267,7 +269,6 @@ def finish(crew: Crew) -> None:
 
     with crew.phase("finish", names):
         crew.all("finish", names, finish_one, deadline_s=crew.playbook.deadlines.verb * 3)
-    unlock(crew)
 
 
 def own_halts(crew: Crew, status: Status) -> tuple[str, ...]:

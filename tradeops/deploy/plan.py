@@ -68,7 +68,9 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
     manifest = site.releases.manifest(release)
     predicate = manifest.predicate
     if predicate.start.identity == "vitals" and predicate.limits is None:
-        raise Refused("the release carries no pre-set limits", where=release, holds="nothing was touched", next="add `limits` and build again")
+        raise Refused(
+            "the release carries no pre-set limits", where=release, holds="nothing was touched", next="add `limits` and build again"
+        )
     olds = {name: running_release(fact) for name, fact in facts.items()}
     before = [site.releases.manifest(old) for old in sorted({old for old in olds.values() if old and old != release})]
     parts = tuple(

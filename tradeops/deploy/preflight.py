@@ -67,12 +67,20 @@ def fleet_error(what: str, failures: Mapping[str, TradeopsError], declared: int)
     )
 
 
-def judge(site: Site, release: Release, playbook: Playbook, facts: Mapping[str, Facts], *, run: str | None = None) -> None:
-    """Raises LockHeld, Refused (roster, policy, older release) or PreflightFailed unless every host is fit."""
+def judge(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Facts], *, back: bool = False) -> None:
+    """Raises LockHeld, Refused (roster, policy, older release) or PreflightFailed unless every host is fit.
+
+    back: a rollback, whose target is older on purpose and must lie whole on every host.
+    """
     now_ns = site.clock.wall_ns()
+    predicate = site.releases.manifest(release).predicate
     _refuse_newer(site, facts)
-    _refuse_locked(facts, run)
-    findings = {name: fit(name, release, playbook, fact, now_ns) for name, fact in facts.items()}
+    _refuse_locked(facts)
+    if back:
+        _refuse_absent(release, facts)
+    else:
+        _refuse_older(site, release, predicate, facts)
+    findings = {name: fit(name, predicate, playbook, fact, now_ns) for name, fact in facts.items()}
     unfit = {name: open_findings(found) for name, found in findings.items() if open_findings(found)}
     if unfit:
         reasons = "\n".join(f"{name}: {finding.check}: {finding.detail}" for name, found in unfit.items() for finding in found)
@@ -118,16 +126,42 @@ def _refuse_newer(site: Site, facts: Mapping[str, Facts]) -> None:
     for name, fact in facts.items():
         if fact.roster_number > site.roster_number or fact.policy_number > site.policy_number:
             raise Refused(
-                f"knows roster {fact.roster_number} and policy {fact.policy_number}; ours are {site.roster_number} and {site.policy_number}",
+                f"knows roster {fact.roster_number}, policy {fact.policy_number}; ours are {site.roster_number}, {site.policy_number}",
                 where=name,
                 holds="nothing was touched",
                 next="get the newer fleet files before you deploy: hosts may be missing from yours",
             )
 
 
-def _refuse_locked(facts: Mapping[str, Facts], run: str | None) -> None:
+def _refuse_older(site: Site, release: str, predicate: Release, facts: Mapping[str, Facts]) -> None:
+    """A07: a replayed old release is not a deploy. What runs now may be started anew, whatever was staged since."""
     for name, fact in facts.items():
-        if fact.lock is not None and fact.lock.run != run:
+        running = next((slot.release for slot in fact.running if slot.release), None)
+        newest = site.releases.manifest(running).predicate.number if running else 0
+        unseen = release not in fact.releases and predicate.number < fact.highest_number
+        if predicate.number < newest or unseen:
+            raise Refused(
+                f"release {predicate.number} is older than {max(newest, fact.highest_number)}, which the host has",
+                where=name,
+                holds="nothing was touched",
+                next="`tradeops rollback --to ID` goes back to a release that ran before",
+            )
+
+
+def _refuse_absent(release: str, facts: Mapping[str, Facts]) -> None:
+    absent = sorted(name for name, fact in facts.items() if release not in fact.releases)
+    if absent:
+        raise Refused(
+            f"the release is not whole on {len(absent)} hosts, so going back cannot be safe everywhere",
+            where=", ".join(absent),
+            holds="nothing was touched",
+            next="build the old code again under a new number and deploy it",
+        )
+
+
+def _refuse_locked(facts: Mapping[str, Facts]) -> None:
+    for name, fact in facts.items():
+        if fact.lock is not None:
             raise lock_error(name, f"run {fact.lock.run} of {fact.lock.owner}: {fact.lock.reason}", fact.lock.expires_in_s)
 
 

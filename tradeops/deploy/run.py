@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tradeops.base.errors import ExitCode, LockHeld, TradeopsError
+from tradeops.contracts.agent import Facts
 from tradeops.deploy import phases
 from tradeops.deploy.bringback import bring_back
-from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed
+from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, learn
 from tradeops.deploy.journal import Journal
 from tradeops.deploy.plan import Plan
 from tradeops.deploy.playbook import Playbook
@@ -39,19 +41,26 @@ class Ending:
     causes: dict[str, str] = field(default_factory=dict)
 
 
-def carry_out(site: Site, plan: Plan, playbook: Playbook, sessions: dict[str, AgentSession]) -> Ending:
+def carry_out(site: Site, plan: Plan, playbook: Playbook, sessions: Mapping[str, AgentSession], facts: Mapping[str, Facts]) -> Ending:
     """Deploy `plan`. Every ending is returned; only a log that cannot be written and bugs are raised.
 
     Exit 0 means: every host answered and its running process is the release (promise 1).
     """
-    run = site.new_id()
-    crew = Crew(site, plan, playbook, run, Journal.begin(site.runs, run, plan), sessions)
     try:
+        run = site.new_id()
+        crew = Crew(site, plan, playbook, run, Journal.begin(site.runs, run, plan), sessions)
+        learn(crew, facts)
         ending = _carry_out(crew)
-        crew.journal.note("end", ending.title, site.clock.wall_ns(), exit_code=int(ending.exit_code))
+        note_end(crew, ending)
         return ending
     finally:
         close_all(sessions)
+
+
+def note_end(crew: Crew, ending: Ending) -> None:
+    """The journal's last line: how the run ended and what each host was proved to run."""
+    proved = {end.host: end.release for end in ending.hosts if not end.problem}
+    crew.journal.note("end", ending.title, crew.site.clock.wall_ns(), exit_code=int(ending.exit_code), proved=proved)
 
 
 def _carry_out(crew: Crew) -> Ending:
@@ -70,12 +79,13 @@ def _carry_out(crew: Crew) -> Ending:
     try:
         for wave in range(crew.plan.waves()):
             phases.replace(crew, crew.plan.wave(wave))
-        phases.prove(crew, crew.plan_hosts(), crew.expected)
         phases.finish(crew)
+        phases.prove(crew, crew.plan_hosts(), crew.expected)
     except KillArrived as kill:
         return _killed(crew, kill)
     except PhaseFailed as failed:
         return brought_back(crew, failed)
+    phases.unlock(crew)
     return _proved(crew)
 
 

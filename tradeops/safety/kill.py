@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import msgspec
@@ -50,7 +51,7 @@ class HostKill:
     blocked_ms: float | None = None
     clear_ms: float | None = None
     working: int | None = None
-    orders: OrderOutcomes = OrderOutcomes()
+    orders: OrderOutcomes = field(default_factory=OrderOutcomes)
     stopped: bool = False
     problems: dict[str, str] = field(default_factory=dict)
 
@@ -152,7 +153,14 @@ class Board:
 
 
 def kill(
-    roads: Roads, hosts: Sequence[Host], envelope: Envelope, kill_id: str, *, deadline_s: float, whole_host: bool = True, told: Callable[[HostKill], None]
+    roads: Roads,
+    hosts: Sequence[Host],
+    envelope: Envelope,
+    kill_id: str,
+    *,
+    deadline_s: float,
+    told: Callable[[HostKill], None],
+    whole_host: bool = True,
 ) -> KillReport:
     """Send the signed kill to every host by every road until all are confirmed or `deadline_s` is over.
 
@@ -221,21 +229,10 @@ def _latch_all(roads: Roads, board: Board, envelope: Envelope, hosts: Sequence[H
 
 def side_by_side(works: Sequence[Callable[[], None]]) -> None:
     """Real threads, one per road; an error in one is raised after all have ended."""
-    errors: list[BaseException] = []
-
-    def run(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+    with ThreadPoolExecutor(max_workers=len(works), thread_name_prefix="kill-road") as pool:
+        futures = [pool.submit(work) for work in works]
+    for future in futures:
+        future.result()
 
 
 def in_turn(works: Sequence[Callable[[], None]]) -> None:

@@ -1,0 +1,56 @@
+"""Run the real deploy code against a world, as the command line does, and hold its ending against the truth."""
+
+from __future__ import annotations
+
+from tests.sim.world import World
+from tradeops.base.errors import ExitCode, TradeopsError
+from tradeops.deploy.abort import abort
+from tradeops.deploy.deploy import deploy
+from tradeops.deploy.journal import list_runs
+from tradeops.deploy.playbook import Playbook
+from tradeops.deploy.run import Ending
+
+ROLLING = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "rolling"})
+
+
+def try_deploy(world: World, release: str, playbook: Playbook = ROLLING) -> tuple[ExitCode, Ending | None]:
+    """The exit code that a person would see, and the ending where a run began."""
+    try:
+        ending = deploy(world.site(), release, playbook)
+    except TradeopsError as error:
+        return error.exit_code, None
+    return ending.exit_code, ending
+
+
+def try_abort(world: World, playbook: Playbook = ROLLING) -> tuple[ExitCode, Ending | None]:
+    """Abort the newest run."""
+    site = world.site()
+    try:
+        ending = abort(site, list_runs(site.runs)[-1], playbook)
+    except TradeopsError as error:
+        return error.exit_code, None
+    return ending.exit_code, ending
+
+
+def assert_truth(world: World, code: ExitCode, ending: Ending | None, old: str, new: str, pids: dict[str, int]) -> None:
+    """What every ending promises about the fleet (design: promises 1, 2, 5)."""
+    truth = world.truth
+    runs = {name: host.runs() for name, host in truth.items()}
+    if code == ExitCode.PROVED:
+        assert set(runs.values()) == {new}, runs
+        assert all(host.linked == new for host in truth.values())
+        assert all(not host.survivors for host in truth.values())
+    if code in (ExitCode.PREFLIGHT, ExitCode.LOCKED, ExitCode.REFUSED):
+        assert {name: host.process.pid for name, host in truth.items() if host.process} == pids, "something was touched"
+    if code == ExitCode.BROUGHT_BACK:
+        assert set(runs.values()) == {old}, runs
+        assert all(host.linked == old for host in truth.values())
+    if ending is None:
+        return
+    told = {end.host: end for end in ending.hosts}
+    assert set(told) == set(truth), "a host is not accounted for"
+    for name, end in told.items():
+        if end.trading:
+            assert truth[name].trading() and truth[name].runs() == end.release, (name, end)
+    if code == ExitCode.MIXED:
+        assert any(end.problem for end in told.values())

@@ -1,0 +1,318 @@
+"""One simulated host: its agent's verbs and its guard, with a truth that tests can ask and faults that make it lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from tests.sim.refusal import refusal
+from tradeops.base.clock import NS_PER_S, VirtualClock
+from tradeops.base.digest import digest_bytes
+from tradeops.contracts.agent import NEEDS_LOCK, AgentVerb, Code, Facts, Lock, Process, Proof, Running, Stopped
+from tradeops.contracts.directive import Directive, DirectiveReply, Verb
+from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.identity import Identity, IdentityReport
+from tradeops.contracts.manifest import Manifest
+from tradeops.contracts.status import Check, Health, Mark, MarkKind, Status, Vitals
+
+ROOT = "/opt/tradeops"
+SLOT = "blue"
+
+
+@dataclass(frozen=True)
+class SimProcess:
+    """A running trader."""
+
+    pid: int
+    release: str
+    binding: str
+    overlay: int
+    started_ns: int
+
+
+@dataclass
+class SimHost:
+    """faults: names of what is wrong with it now (see tests/sim/faults.py)."""
+
+    name: str
+    fleet: str
+    clock: VirtualClock
+    manifests: dict[str, Manifest]
+    faults: set[str] = field(default_factory=set)
+    blobs: set[str] = field(default_factory=set)
+    releases: set[str] = field(default_factory=set)
+    linked: str | None = None
+    previous: str | None = None
+    binding: str | None = None
+    overlay: int = 0
+    process: SimProcess | None = None
+    survivors: list[SimProcess] = field(default_factory=list)
+    lock: tuple[str, int, int] | None = None
+    fence: int = 0
+    marks: list[Mark] = field(default_factory=list)
+    journal: list[dict[str, Any]] = field(default_factory=list)
+    witnesses: list[dict[str, Any]] = field(default_factory=list)
+    announced: str = ""
+    working: int = 3
+    pid_next: int = 1000
+    roster_number: int = 1
+    bytes_received: int = 0
+
+    # ---- truth, for invariants -------------------------------------------------------------------------------------
+
+    def runs(self) -> str | None:
+        """The release that the one and only process runs; None when there is none or more than one."""
+        return self.process.release if self.process and not self.survivors else None
+
+    def trading(self) -> bool:
+        """Whether orders can leave this host."""
+        return not self.marks and bool(self.process or self.survivors)
+
+    # ---- agent -----------------------------------------------------------------------------------------------------
+
+    def handle(self, verb: AgentVerb, run: str | None, fence: int | None, args: dict[str, Any], body: bytes) -> dict[str, Any]:
+        """One request; raises the errors of fleet.ports.AgentSession."""
+        if verb in NEEDS_LOCK:
+            self._check_lock(run, fence)
+        handler = getattr(self, f"_do_{verb.value}")
+        answer: dict[str, Any] = handler(run=run, body=body, **args)
+        return answer
+
+    def _check_lock(self, run: str | None, fence: int | None) -> None:
+        if fence is None or fence < self.fence:
+            raise refusal(Code.FENCED, self.name, f"fence {fence} is older than {self.fence}")
+        if self.lock is None or self.lock[2] < self.clock.monotonic_ns() or self.lock[0] != run:
+            raise refusal(Code.LOCKED, self.name, "the lease is not held")
+
+    def _do_facts(self, **_: Any) -> dict[str, Any]:
+        return msgspec.to_builtins(
+            Facts(
+                host=self.name,
+                fleet=self.fleet,
+                machine_id=digest_bytes(self.name.encode()),
+                platform="sha256:" + "0" * 64,
+                python_abi="cp311",
+                python_platform="linux_x86_64",
+                python_version="3.11.2",
+                disk_free_bytes=1_000 if "disk_full" in self.faults else 50_000_000_000,
+                inodes_free=1_000_000,
+                memory_available_bytes=4_000_000_000,
+                wall_ns=self.clock.wall_ns() + (5 * NS_PER_S if "clock_skew" in self.faults else 0),
+                running=(Running(SLOT, self.linked, self.process.pid if self.process else None, "active" if self.process else "inactive"),),
+                previous=self.previous,
+                releases=tuple(sorted(self.releases)),
+                highest_number=max((self.manifests[r].predicate.number for r in self.releases), default=0),
+                marks=tuple(self.marks),
+                lock=self._lock_now(),
+                fence=self.fence,
+                roster_number=self.roster_number,
+                policy_number=1,
+                overlay_number=self.overlay,
+                witnesses=(),
+                writable="read_only" not in self.faults,
+            )
+        )
+
+    def _lock_now(self) -> Lock | None:
+        now_ns = self.clock.monotonic_ns()
+        if self.lock is None or self.lock[2] < now_ns:
+            return None
+        return Lock(self.lock[0], "operator-1", "deploy", self.lock[1], (self.lock[2] - now_ns) / NS_PER_S)
+
+    def _do_lock(self, *, run: str, ttl_s: float, takeover: bool, **_: Any) -> dict[str, Any]:
+        held = self._lock_now()
+        if held is not None and not (takeover and held.run == run):
+            raise refusal(Code.LOCKED, self.name, f"run {held.run} of {held.owner}")
+        self.fence += 1
+        self.lock = (run, self.fence, self.clock.monotonic_ns() + int(ttl_s * NS_PER_S))
+        return msgspec.to_builtins(Lock(run, "operator-1", "deploy", self.fence, ttl_s))
+
+    def _do_renew(self, *, run: str, ttl_s: float, **_: Any) -> dict[str, Any]:
+        self.lock = (run, self.fence, self.clock.monotonic_ns() + int(ttl_s * NS_PER_S))
+        return {}
+
+    def _do_unlock(self, **_: Any) -> dict[str, Any]:
+        self.lock = None
+        return {}
+
+    def _do_missing(self, *, body: bytes, **_: Any) -> dict[str, Any]:
+        self.announced = body.decode()
+        wanted = {file.digest for file in self.manifests[self.announced].predicate.files}
+        return {"release": self.announced, "missing": sorted(wanted - self.blobs), "bytes": 0}
+
+    def _do_receive(self, *, body: bytes, **_: Any) -> dict[str, Any]:
+        self._need_disk()
+        self.bytes_received += len(body)
+        if "lying_copy" not in self.faults:
+            self.blobs |= set(body.decode().split())
+        return {"stored": len(body.decode().split())}
+
+    def _do_assemble(self, *, release: str, **_: Any) -> dict[str, Any]:
+        self._need_disk()
+        lacking = {file.digest for file in self.manifests[release].predicate.files} - self.blobs
+        if lacking:
+            raise refusal(Code.DIGEST, self.name, f"{len(lacking)} files of the release are not here")
+        self.releases.add(release)
+        return {"release": release, "files": len(self.manifests[release].predicate.files)}
+
+    def _do_switch(self, *, release: str | None, binding: dict[str, Any], **_: Any) -> dict[str, Any]:
+        self._need_disk()
+        if release is not None and release not in self.releases:
+            raise refusal(Code.NOT_FOUND, self.name, "no such release here")
+        old = self.linked
+        if "lying_switch" not in self.faults:
+            self.previous, self.linked = old, release
+            self.binding = digest_bytes(msgspec.convert(binding, Envelope).body())
+        return {"previous": old}
+
+    def _do_start(self, **_: Any) -> dict[str, Any]:
+        broken = self.linked is None or "does_not_start" in self.faults or (self.linked in self.broken_releases())
+        if not broken and self.process is None:
+            self.pid_next += 1
+            self.process = SimProcess(self.pid_next, self.linked or "", self.binding or "", self.overlay, self.clock.wall_ns())
+        return {"pid": self.process.pid if self.process else 0}
+
+    def broken_releases(self) -> set[str]:
+        """Releases whose daemon does not come up."""
+        return {release for release, manifest in self.manifests.items() if manifest.predicate.version.endswith("broken")}
+
+    def _do_stop(self, **_: Any) -> dict[str, Any]:
+        process, self.process = self.process, None
+        if process and "survivor" in self.faults:
+            self.process = process
+            return msgspec.to_builtins(Stopped(False, (_shown(process),), "deactivating"))
+        if process and "hidden_survivor" in self.faults:
+            self.survivors.append(process)
+        return msgspec.to_builtins(Stopped(True, (), "inactive"))
+
+    def _do_prove(self, **_: Any) -> dict[str, Any]:
+        process = self.process
+        files = len(self.manifests[self.linked].predicate.files) if self.linked else 0
+        return msgspec.to_builtins(
+            Proof(
+                slot=SLOT,
+                linked=self.linked,
+                binding=self.binding,
+                unit_state="active" if process else "inactive",
+                process=_shown(process) if process else None,
+                others=tuple(_shown(survivor) for survivor in self.survivors),
+                files_checked=files,
+                bad_files=("lib/strategy.py",) if "flipped_byte" in self.faults else (),
+                present_removed=("lib/power_peg.py",) if "removed_present" in self.faults else (),
+                vitals=self._identity(),
+                vitals_age_ms=20.0,
+                wall_ns=self.clock.wall_ns(),
+            )
+        )
+
+    def _do_journal(self, *, append: dict[str, Any], **_: Any) -> dict[str, Any]:
+        self._need_disk()
+        self.journal.append(append)
+        return {}
+
+    def _do_witness(self, *, chain: str, seq: int, head: str, **_: Any) -> dict[str, Any]:
+        self.witnesses.append({"chain": chain, "seq": seq, "head": head})
+        return {}
+
+    def _do_prune(self, **_: Any) -> dict[str, Any]:
+        return {"removed": []}
+
+    def _need_disk(self) -> None:
+        if "disk_full" in self.faults:
+            raise refusal(Code.DISK_FULL, self.name, "no space left on the device")
+        if "read_only" in self.faults:
+            raise refusal(Code.READ_ONLY, self.name, "the file system is read-only")
+
+    def _identity(self) -> Identity | None:
+        process = self.process
+        if process is None:
+            return None
+        flags = {flag.id: flag.meaning for flag in self.manifests[process.release].predicate.flags if flag.on}
+        return Identity(
+            "trader", process.release, process.binding, process.overlay, SLOT, process.pid, process.pid * 10, process.started_ns, flags
+        )
+
+    def _vitals(self) -> Vitals | None:
+        identity = self._identity()
+        if identity is None:
+            return None
+        state = "halted" if self.marks else "ready"
+        return Vitals(identity, self.clock.monotonic_ns(), state, 1, 0, 0, self._working(), {}, {}, {}, {}, {}, {}, {})
+
+    # ---- guard -----------------------------------------------------------------------------------------------------
+
+    def identity(self) -> IdentityReport:
+        """GET /v1/identity."""
+        identity = self._identity()
+        if identity and "lying_guard" in self.faults:
+            identity = msgspec.structs.replace(identity, release="sha256:" + "f" * 64)
+        return IdentityReport("tradeops/identity/v1", self.name, self.fleet, "sha256:" + "0" * 64, identity, 20.0)
+
+    def status(self) -> Status:
+        """GET /v1/status."""
+        return Status(
+            schema="tradeops/status/v1",
+            host=self.name,
+            fleet=self.fleet,
+            trading=self.trading(),
+            marks=tuple(self.marks),
+            permit=None,
+            vitals=self._vitals(),
+            vitals_age_ms=20.0,
+            epoch=1,
+            blocked=bool(self.marks),
+            clear=self._working() == 0,
+            working=self._working(),
+            platform="sha256:" + "0" * 64,
+            wall_ns=self.clock.wall_ns(),
+            policy_number=1,
+            roster_number=self.roster_number,
+            overlay_number=self.overlay,
+        )
+
+    def health(self) -> Health:
+        """GET /v1/health."""
+        feed = "no" if "feed_dead" in self.faults else "yes"
+        return Health("tradeops/health/v1", self.name, feed == "yes", (Check("feed", feed, "quotes are fresh"),))
+
+    def direct(self, directive: Directive) -> DirectiveReply:
+        """POST /v1/directives, already verified."""
+        if directive.verb is Verb.RESUME:
+            self.marks = [mark for mark in self.marks if mark.id not in directive.ends or mark.kind is MarkKind.KILL]
+        else:
+            kind = MarkKind.KILL if directive.verb is Verb.KILL else MarkKind.HALT
+            if all(mark.id != directive.id for mark in self.marks):
+                self.marks.append(
+                    Mark(kind, directive.id, directive.run or "operator-1", directive.reason, self.clock.wall_ns(), directive.run)
+                )
+        status = self.status()
+        return DirectiveReply(
+            "tradeops/directive-reply/v1", directive.id, self.name, True, blocked=status.blocked, clear=status.clear, working=status.working
+        )
+
+    def _working(self) -> int:
+        stuck = "orders_stuck" in self.faults
+        return self.working if stuck or not self.marks else 0
+
+    def reboot(self) -> None:
+        """Processes end; what is durable stays."""
+        self.process = None
+        self.survivors = []
+
+    def tampered(self, release: str) -> None:
+        """Somebody runs another release by hand."""
+        if self.process:
+            self.process = replace(self.process, release=release)
+
+
+def _shown(process: SimProcess) -> Process:
+    tree = f"{ROOT}/releases/{process.release.removeprefix('sha256:')}/tree"
+    return Process(process.pid, process.pid * 10, process.started_ns, ("/usr/bin/python3", f"{tree}/run.py"), "/usr/bin/python3.11", tree)
+
+
+def join(body: Iterable[bytes]) -> bytes:
+    """A stream's slices as one."""
+    return b"".join(body)

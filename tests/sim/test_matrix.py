@@ -1,0 +1,99 @@
+"""Every fault in every phase, on a host chosen by the seed: whatever the ending, it tells the truth about the fleet."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.sim.drive import assert_truth, try_abort, try_deploy
+from tests.sim.host import SimHost
+from tests.sim.world import OperatorDied, World
+from tradeops.base.errors import ExitCode
+
+PHASES = ("lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke", "resume", "finish")
+LASTING = (
+    "ssh_refused",
+    "ssh_hang",
+    "lying_copy",
+    "lying_switch",
+    "survivor",
+    "hidden_survivor",
+    "flipped_byte",
+    "removed_present",
+    "disk_full",
+    "read_only",
+    "guard_dead",
+    "guard_hang",
+    "lying_guard",
+    "feed_dead",
+    "orders_stuck",
+    "does_not_start",
+)
+LOST = ("lost_lock", "lost_receive", "lost_assemble", "lost_stop", "lost_switch", "lost_start", "lost_prove", "lost_unlock")
+
+
+def _begin(tmp_path: Path, seed: int) -> tuple[World, str, str, dict[str, int]]:
+    world = World(tmp_path, seed=seed)
+    old = world.release(1)
+    assert try_deploy(world, old)[0] == ExitCode.PROVED
+    new = world.release(2)
+    return world, old, new, {name: host.process.pid for name, host in world.truth.items() if host.process}
+
+
+def _reboot(host: SimHost) -> Callable[[], None]:
+    return host.reboot
+
+
+@pytest.mark.parametrize("fault", [*LASTING, *LOST, "reboot"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_one_fault(tmp_path: Path, phase: str, fault: str) -> None:
+    """D01, D02: one host goes wrong in one phase; the exit code and the words are true of all eight."""
+    seed = PHASES.index(phase) * 31 + len(fault)
+    world, old, new, pids = _begin(tmp_path, seed)
+    host = world.truth[random.Random(seed).choice(sorted(world.truth))]
+    world.when(phase, host.reboot if fault == "reboot" else lambda: host.faults.add(fault))
+    code, ending = try_deploy(world, new)
+    assert code in (ExitCode.PROVED, ExitCode.PREFLIGHT, ExitCode.LOCKED, ExitCode.MIXED, ExitCode.BROUGHT_BACK), code
+    assert_truth(world, code, ending, old, new, pids)
+    for name, sim in world.truth.items():
+        assert sim.runs() in (old, new) or not sim.trading() or name == host.name
+
+
+@pytest.mark.parametrize("fault", [*LASTING, "reboot"])
+def test_abort_after_the_fault_is_healed(tmp_path: Path, fault: str) -> None:
+    """A run that died beside a fault is undone once the host is healed: every host on the old release, no lock left."""
+    seed = len(fault)
+    world, old, new, _ = _begin(tmp_path, seed)
+    host = world.truth[random.Random(seed).choice(sorted(world.truth))]
+    phase = PHASES[seed % len(PHASES)]
+
+    def strike() -> None:
+        host.reboot() if fault == "reboot" else host.faults.add(fault)
+        world.die()
+
+    world.when(phase, strike)
+    with pytest.raises(OperatorDied):
+        try_deploy(world, new)
+    world.revive()
+    host.faults.clear()
+    host.survivors.clear()
+    code, ending = try_abort(world)
+    assert code == ExitCode.PROVED, ending
+    assert {sim.runs() for sim in world.truth.values()} == {old}
+    assert all(sim.lock is None for sim in world.truth.values())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_worlds(tmp_path: Path, seed: int) -> None:
+    """Several faults at random moments: an exit code is never better than the truth. A failing seed reproduces."""
+    world, old, new, pids = _begin(tmp_path, seed)
+    dice = random.Random(seed)
+    for _ in range(dice.randint(1, 4)):
+        host = world.truth[dice.choice(sorted(world.truth))]
+        fault = dice.choice([*LASTING, *LOST])
+        world.when(dice.choice(PHASES), lambda host=host, fault=fault: host.faults.add(fault))
+    code, ending = try_deploy(world, new)
+    assert_truth(world, code, ending, old, new, pids)

@@ -1,0 +1,277 @@
+"""A whole simulated fleet behind the operator's ports, and the plan of what goes wrong when."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from tests.sim.host import SimHost, join
+from tradeops.base.clock import VirtualClock
+from tradeops.base.digest import digest_bytes
+from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, Unreachable
+from tradeops.contracts.agent import PROTOCOL, AgentVerb, Hello
+from tradeops.contracts.binding import BINDING_SCHEMA, Binding
+from tradeops.contracts.codec import decode, encode
+from tradeops.contracts.directive import Directive, DirectiveReply
+from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.identity import IdentityReport
+from tradeops.contracts.manifest import PREDICATE_TYPE, STATEMENT_TYPE, File, Flag, Limits, Manifest, Release, Start, Subject
+from tradeops.contracts.signature import RunKey
+from tradeops.contracts.status import Health, Status
+from tradeops.deploy.site import Progress, Site
+from tradeops.fleet.fanout import SequentialFanOut
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
+
+T = TypeVar("T")
+FLEET = "sim"
+LATENCY_S = 0.01
+CONNECT_FAULTS = {"ssh_refused": "connection refused", "ssh_hang": "no answer in time"}
+
+
+class OperatorDied(BaseException):
+    """SIGKILL of the operator's process, as far as its own code can see it."""
+
+
+def make_manifest(number: int, *, version: str = "", flags: tuple[Flag, ...] = (), limits: bool = True) -> Manifest:
+    """A release with files of its own and files shared with every other."""
+    files = tuple(File(f"lib/{name}.py", 0o644, 10, digest_bytes(name.encode())) for name in ("risk", "gate", f"strategy{number}"))
+    preset = Limits(("AAA",), ("sim",), 10**12, 10**12, 10**15, 1000, 100, 10**13) if limits else None
+    release = Release("trader", version or str(number), number, files, Start(("{python}", "{tree}/run.py")), None, preset, flags)
+    return Manifest(type=STATEMENT_TYPE, subject=(Subject("trader", {"sha256": "0"}),), predicate_type=PREDICATE_TYPE, predicate=release)
+
+
+@dataclass
+class SimReleases:
+    """The operator's store."""
+
+    manifests: dict[str, Manifest]
+
+    def manifest(self, release: str) -> Manifest:
+        return self.manifests[release]
+
+    def announcement(self, release: str) -> bytes:
+        return release.encode()
+
+    def parcel(self, release: str, missing: Sequence[str]) -> tuple[Iterable[bytes], int]:
+        body = "\n".join(missing).encode()
+        return [body], len(body)
+
+
+@dataclass
+class SimLedger:
+    """Keeps rows in memory; can be full. on_intent: what the world does when a phase begins."""
+
+    on_intent: Callable[[str], None] = lambda _: None
+    full: bool = False
+    rows: list[tuple[str, str]] = field(default_factory=list)
+
+    def intent(self, verb: str, *, run: str, hosts: Sequence[str], detail: Mapping[str, Any]) -> int:
+        if self.full:
+            raise OSError("the disk is full")
+        self.rows.append((verb, "intent"))
+        self.on_intent(verb)
+        return len(self.rows)
+
+    def outcome(self, intent: int, result: str, *, detail: Mapping[str, Any]) -> None:
+        self.rows.append((self.rows[intent - 1][0], result))
+
+    def head(self) -> tuple[str, int, str]:
+        return ("chain", len(self.rows), "head")
+
+
+class SimSession:
+    """AgentSession over a SimHost: each request may be refused, lost before, or lost after it was carried out."""
+
+    def __init__(self, host: SimHost, world: World) -> None:
+        self.host = host
+        self._world = world
+        self.hello = Hello(PROTOCOL, host.name, host.fleet, "sha256:" + "0" * 64, "00" * 16, host.fence)
+
+    def call(self, verb: AgentVerb, *, run: str | None = None, fence: int | None = None, timeout_s: float, **args: Any) -> dict[str, Any]:
+        return self._ask(verb, run, fence, args, b"", timeout_s)
+
+    def stream(
+        self,
+        verb: AgentVerb,
+        body: Iterable[bytes],
+        total_bytes: int,
+        *,
+        run: str | None = None,
+        fence: int | None = None,
+        timeout_s: float,
+        **args: Any,
+    ) -> dict[str, Any]:
+        whole = join(body)
+        assert len(whole) == total_bytes
+        return self._ask(verb, run, fence, args, whole, timeout_s)
+
+    def _ask(
+        self, verb: AgentVerb, run: str | None, fence: int | None, args: dict[str, Any], body: bytes, timeout_s: float
+    ) -> dict[str, Any]:
+        host = self.host
+        self._world.check_alive()
+        host.clock.sleep_s(LATENCY_S)
+        if host.faults & CONNECT_FAULTS.keys():
+            host.clock.sleep_s(timeout_s)
+            raise OutcomeUnknown("the session went silent", where=host.name)
+        answer = host.handle(verb, run, fence, args, body)
+        if f"lost_{verb.value}" in host.faults:
+            host.faults.discard(f"lost_{verb.value}")
+            raise OutcomeUnknown("the connection closed before the answer", where=host.name)
+        return answer
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class World:
+    """hosts: the truth.  hooks: (phase name, action), each done once when a phase of that name begins."""
+
+    def __init__(self, folder: Path, *, hosts: int = 8, seed: int = 0) -> None:
+        self.clock = VirtualClock()
+        self.random = random.Random(seed)
+        self.manifests: dict[str, Manifest] = {}
+        self.truth = {f"h{n}": SimHost(f"h{n}", FLEET, self.clock, self.manifests) for n in range(1, hosts + 1)}
+        self.ledger = SimLedger(on_intent=self._phase_begins)
+        self.hooks: list[tuple[str, Callable[[], None]]] = []
+        self.seen: list[Progress] = []
+        self._ids = 0
+        self._folder = folder
+        self._dead = False
+        self.key = RunKey.generate()
+
+    def check_alive(self) -> None:
+        """A dead operator asks nothing of anybody."""
+        if self._dead:
+            raise OperatorDied
+
+    def die(self) -> None:
+        """SIGKILL of the operator: from now on nothing that its code tries reaches a host."""
+        self._dead = True
+        raise OperatorDied
+
+    def revive(self) -> None:
+        """A person starts the next command."""
+        self._dead = False
+
+    def _phase_begins(self, phase: str) -> None:
+        due = [hook for hook in self.hooks if hook[0] == phase]
+        for hook in due:
+            self.hooks.remove(hook)
+            hook[1]()
+
+    def when(self, phase: str, act: Callable[[], None]) -> None:
+        """Do `act` once, when the next phase of this name begins."""
+        self.hooks.append((phase, act))
+
+    def release(self, number: int, **kind: Any) -> str:
+        """Build one into the operator's store; returns its id."""
+        manifest = make_manifest(number, **kind)
+        self.manifests[manifest.id()] = manifest
+        return manifest.id()
+
+    def new_id(self) -> str:
+        """Ids in order."""
+        self._ids += 1
+        return f"id{self._ids:04}"
+
+    def site(self) -> Site:
+        """The operator's view of this world."""
+        runs = self._folder / "runs"
+        runs.mkdir(parents=True, exist_ok=True)
+        return Site(
+            fleet=FLEET,
+            environment="lab",
+            hosts=tuple(make_host(name) for name in self.truth),
+            agents=self,
+            controls=self,
+            fan_out=SequentialFanOut(self.clock),
+            clock=self.clock,
+            releases=SimReleases(self.manifests),
+            ledger=self.ledger,
+            runs=runs,
+            bindings={name: make_binding(name) for name in self.truth},
+            overlay=None,
+            overlay_number=0,
+            flags_off=(),
+            roster_number=1,
+            policy_number=1,
+            person="operator-1",
+            signer=self.key,
+            progress=self.seen.append,
+            new_id=self.new_id,
+        )
+
+    # ---- fleet.ports.Agents ----
+
+    def open(self, host: Host, *, timeout_s: float) -> SimSession:
+        sim = self.truth[host.name]
+        self.clock.sleep_s(LATENCY_S)
+        if "host_key" in sim.faults:
+            raise HostKeyMismatch("showed another key", where=host.name)
+        for fault in sorted(sim.faults & CONNECT_FAULTS.keys()):
+            self.clock.sleep_s(timeout_s if fault == "ssh_hang" else 0)
+            raise Unreachable(CONNECT_FAULTS[fault], where=host.name)
+        return SimSession(sim, self)
+
+    # ---- fleet.ports.Controls ----
+
+    def _guards(self, hosts: Sequence[Host], ask: Callable[[SimHost], T], deadline_s: float) -> dict[str, Outcome[T]]:
+        self.check_alive()
+        answers: dict[str, Outcome[T]] = {}
+        slow = False
+        for host in hosts:
+            sim = self.truth[host.name]
+            if "guard_dead" in sim.faults or "ssh_refused" in sim.faults:
+                answers[host.name] = Failed(Unreachable("connection refused", where=host.name))
+            elif "guard_hang" in sim.faults or "ssh_hang" in sim.faults:
+                slow = True
+                answers[host.name] = Unknown(OutcomeUnknown("no answer in time", where=host.name))
+            else:
+                answers[host.name] = Done(ask(sim))
+        self.clock.sleep_s(deadline_s if slow else LATENCY_S)
+        return answers
+
+    def identities(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[IdentityReport]]:
+        return self._guards(hosts, SimHost.identity, deadline_s)
+
+    def statuses(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Status]]:
+        return self._guards(hosts, SimHost.status, deadline_s)
+
+    def healths(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Health]]:
+        return self._guards(hosts, SimHost.health, deadline_s)
+
+    def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]:
+        return self._guards(hosts, lambda _: "", deadline_s)
+
+    def direct(
+        self,
+        hosts: Sequence[Host],
+        envelope: Envelope,
+        *,
+        deadline_s: float,
+        wait_ms: int = 0,
+        answered: Callable[[str, Outcome[DirectiveReply]], None] | None = None,
+    ) -> dict[str, Outcome[DirectiveReply]]:
+        directive = decode(envelope.body(), Directive, source="sim")
+        replies = self._guards(hosts, lambda sim: sim.direct(directive), deadline_s)
+        for name, outcome in replies.items():
+            if answered:
+                answered(name, outcome)
+        return replies
+
+
+def make_host(name: str) -> Host:
+    """A host that the simulation knows."""
+    return Host(
+        name, f"{name}.invalid", 22, "tradeops", "ssh-ed25519 AAAA", 8443, "/usr/bin/python3", PurePosixPath("/opt/tradeops"), "systemd"
+    )
+
+
+def make_binding(name: str) -> Envelope:
+    """An unsigned binding: the simulated hosts do not look at signatures, the real agent's tests do."""
+    return Envelope.of(encode(Binding(BINDING_SCHEMA, FLEET, "lab", name, "trader", (), (), {})))

@@ -1,0 +1,60 @@
+"""What should run on each host: what the newest run that ended well proved there. Derived from the journals, kept nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tradeops.base.digest import digest_bytes
+from tradeops.base.errors import ExitCode, UsageError
+from tradeops.checks.proof import Expected, active_flags
+from tradeops.contracts.envelope import Envelope
+from tradeops.deploy.journal import Journal, list_runs
+from tradeops.deploy.plan import SLOT
+from tradeops.deploy.site import Releases
+
+_SETTLED = (ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK)
+
+
+def settled_runs(runs: Path) -> list[tuple[Journal, dict[str, str]]]:
+    """Runs that ended with the whole fleet proved, newest first, each with what every host was proved to run."""
+    found = []
+    for journal in reversed(list_runs(runs)):
+        entries = journal.entries()
+        if entries and entries[-1].phase == "end" and entries[-1].detail.get("exit_code") in _SETTLED:
+            proved = {host: release for host, release in entries[-1].detail.get("proved", {}).items() if release}
+            found.append((journal, proved))
+    return found
+
+
+def asked(runs: Path) -> dict[str, str]:
+    """Host name -> release that should run there; empty before the first run that ended well."""
+    return next((proved for _, proved in settled_runs(runs) if proved), {})
+
+
+def expected_hosts(
+    runs: Path, releases: Releases, bindings: Mapping[str, Envelope], *, overlay: int, flags_off: tuple[str, ...]
+) -> dict[str, Expected]:
+    """What `verify` holds each host against."""
+    return {
+        host: Expected(
+            release=release,
+            binding=digest_bytes(bindings[host].body()),
+            overlay=overlay,
+            slot=SLOT,
+            flags=active_flags(releases.manifest(release).predicate, flags_off),
+            own_identity=releases.manifest(release).predicate.start.identity != "vitals",
+        )
+        for host, release in asked(runs).items()
+        if host in bindings
+    }
+
+
+def release_before(runs: Path) -> str:
+    """The release that the whole fleet ran before the one in force: one for all hosts. Raises UsageError when there is none."""
+    history = [set(proved.values()) for _, proved in settled_runs(runs) if proved]
+    now = history[0] if history else set()
+    for releases in history[1:]:
+        if len(releases) == 1 and releases != now:
+            return next(iter(releases))
+    raise UsageError("no earlier release ran on the whole fleet", next="name one: `tradeops rollback --to ID`")

@@ -1,0 +1,46 @@
+"""From a release and a playbook to an ending: open, survey, judge, plan, and carry out."""
+
+from __future__ import annotations
+
+from tradeops.base.errors import Refused
+from tradeops.contracts.agent import Facts
+from tradeops.deploy.plan import Plan, make_plan
+from tradeops.deploy.playbook import Playbook
+from tradeops.deploy.preflight import close_all, judge, open_all, survey
+from tradeops.deploy.run import Ending, carry_out
+from tradeops.deploy.site import Site
+from tradeops.fleet.ports import AgentSession
+
+
+def plan(site: Site, release: str, playbook: Playbook) -> Plan:
+    """What a deploy would do now; reads only. Raises PreflightFailed, LockHeld, Refused."""
+    sessions, drawn, _ = _prepare(site, release, playbook)
+    close_all(sessions)
+    return drawn
+
+
+def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | None = None) -> Ending:
+    """Bring `release` to every host of the fleet. plan_digest: refuse unless the plan is still that one.
+
+    Raises PreflightFailed, LockHeld, Refused before anything is touched; every other end is returned.
+    """
+    sessions, drawn, facts = _prepare(site, release, playbook)
+    if plan_digest is not None and drawn.digest() != plan_digest:
+        close_all(sessions)
+        raise Refused(
+            f"the plan is now {drawn.digest()}, not {plan_digest}: the fleet or the release moved",
+            holds="nothing was touched",
+            next="read `tradeops plan` again and approve what it says now",
+        )
+    return carry_out(site, drawn, playbook, sessions, facts)
+
+
+def _prepare(site: Site, release: str, playbook: Playbook) -> tuple[dict[str, AgentSession], Plan, dict[str, Facts]]:
+    sessions = open_all(site, playbook)
+    try:
+        facts = survey(site, sessions, playbook)
+        judge(site, release, playbook, facts)
+        return sessions, make_plan(site, release, playbook, facts), facts
+    except BaseException:
+        close_all(sessions)
+        raise

@@ -1,0 +1,57 @@
+"""Take the whole fleet back to a release that it ran before: the rollback guard first (D13), then an ordinary run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tradeops.base.errors import FlagConflict
+from tradeops.checks.proof import active_flags
+from tradeops.contracts.agent import Facts
+from tradeops.deploy.plan import make_plan, running_release
+from tradeops.deploy.playbook import Playbook
+from tradeops.deploy.preflight import close_all, judge, open_all, survey
+from tradeops.deploy.run import Ending, carry_out
+from tradeops.deploy.site import Site
+from tradeops.release.flags import conflicts, journal_conflict
+
+
+def rollback(site: Site, release: str, playbook: Playbook) -> Ending:
+    """Halt, drain, switch, prove every host on `release`; exit 0 when proved.
+
+    Raises FlagConflict while a live flag means something else to `release`, Refused when it is not whole on every
+    host, PreflightFailed, LockHeld. Nothing is touched then.
+    """
+    sessions = open_all(site, playbook)
+    try:
+        facts = survey(site, sessions, playbook)
+        judge(site, release, playbook, facts, back=True)
+        refuse_conflicts(site, release, facts)
+        drawn = make_plan(site, release, playbook, facts)
+    except BaseException:
+        close_all(sessions)
+        raise
+    return carry_out(site, drawn, playbook, sessions, facts)
+
+
+def refuse_conflicts(site: Site, release: str, facts: Mapping[str, Facts]) -> None:
+    """Raises FlagConflict naming every host whose live flags `release` would read differently."""
+    target = site.releases.manifest(release).predicate
+    found: dict[str, str] = {}
+    for name, fact in facts.items():
+        running = running_release(fact)
+        if running is None:
+            continue
+        now = site.releases.manifest(running).predicate
+        clashes = [str(clash) for clash in conflicts(active_flags(now, site.flags_off), target)]
+        if journal := journal_conflict(now, target):
+            clashes.append(journal)
+        if clashes:
+            found[name] = "; ".join(clashes)
+    if found:
+        raise FlagConflict(
+            f"{len(found)} hosts run what the target would take for something else\n"
+            + "\n".join(f"{name}: {words}" for name, words in found.items()),
+            where=", ".join(found),
+            holds="nothing was touched; the fleet stays as it is",
+            next="`tradeops halt --all`, turn the flag off by an overlay, then roll back",
+        )
