@@ -1,0 +1,13 @@
+"""What goes wrong in a lab."""
+
+from __future__ import annotations
+
+from tradeops.base.errors import TradeopsError, UsageError
+
+
+class LabError(TradeopsError):
+    """A lab could not be brought up, changed or taken down; `lab down` cleans up what is left."""
+
+
+class LabUnsupported(UsageError):
+    """This driver, or this machine, cannot do what was asked."""
