@@ -119,6 +119,8 @@ class FeedClient:
         """url: ws://host:port, without the path."""
         self.url = url
         self.missed = 0
+        self.heard = 0
+        """Frames received, beats included: a feed that beats is quiet, not silent."""
         self._timeouts = timeouts
         self._link: Link | None = None
         self._last_frame = 0
@@ -160,6 +162,7 @@ class FeedClient:
             if self._link is None:
                 raise SessionLost("not subscribed", where=self.url)
             seq, message = decode_frame(await self._link.receive())
+            self.heard += 1
             reached = message.last_seq if isinstance(message, Heartbeat) else seq
             self.missed += max(0, reached - self._last_frame - (0 if isinstance(message, Heartbeat) else 1))
             self._last_frame = max(self._last_frame, reached)
