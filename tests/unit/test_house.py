@@ -18,8 +18,10 @@ FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 CLOCKS = {"tradeops/base/clock.py", "tradeops/agent/clock.py"}
 
-BROAD_HANDLERS: dict[str, str] = {
+BROAD_HANDLERS = {
     "tradeops/agent/session.py": "a mistake in a verb must be an answer; silence would leave the operator with an unknown outcome",
+    "tradeops/fleet/fanout.py": "a bug on one host is raised in the caller's thread, after all hosts have ended",
+    "tradeops/cli/app.py": "the error boundary: a bug must still end with a documented exit code and a message",
 }
 """Files that may catch everything without raising it again, and why. Each such line also gives its reason."""
 
@@ -103,7 +105,7 @@ def test_everything_is_caught_only_where_listed(path: Path) -> None:
     handlers = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.ExceptHandler)]
     broad = [handler for handler in handlers if _catches_all(handler) and not _raises_again(handler)]
     lines = path.read_text().splitlines()
-    assert all("#" in lines[handler.lineno - 1] for handler in broad), "the line gives no reason"
+    assert all("#" in "".join(lines[handler.lineno - 1 : handler.lineno + 1]) for handler in broad), "no reason on the line or the next"
     assert not broad or _name(path) in BROAD_HANDLERS
 
 
