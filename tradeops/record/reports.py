@@ -1,0 +1,153 @@
+"""Reports for CI: JUnit with a case per host and step, annotations for GitHub and GitLab, a step summary."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from xml.etree import ElementTree
+
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TEXT_CHARS_MAX = 8192
+_ANNOTATIONS_MAX = 50
+
+
+class Verdict(StrEnum):
+    """What a step on a host came to. Unknown is reported as an error, never as passed."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One step on one host."""
+
+    host: str
+    step: str
+    verdict: Verdict
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One command. where: the file that annotations point to, as the fleet file.  next: what to do now."""
+
+    command: str
+    run: str
+    exit_code: int
+    cases: tuple[Case, ...]
+    where: str = "fleet.yml"
+    next: str = ""
+
+    def count(self, verdict: Verdict) -> int:
+        """How many cases came to `verdict`."""
+        return sum(case.verdict is verdict for case in self.cases)
+
+    def bad(self) -> Sequence[Case]:
+        """The cases that failed or are unknown."""
+        return [case for case in self.cases if case.verdict in (Verdict.FAILED, Verdict.UNKNOWN)]
+
+
+def junit(report: Report) -> str:
+    """The JUnit XML document. A command that ended badly without a bad case still has one: its exit code."""
+    cases = list(report.cases)
+    if report.exit_code != 0 and not report.bad():
+        cases.append(Case("(fleet)", report.command, Verdict.FAILED, message=f"exit code {report.exit_code}. {report.next}".strip()))
+    suites = ElementTree.Element("testsuites")
+    for step in dict.fromkeys(case.step for case in cases):
+        of_step = [case for case in cases if case.step == step]
+        suite = ElementTree.SubElement(suites, "testsuite", _suite_attributes(step, of_step))
+        for case in of_step:
+            _junit_case(suite, case, report)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+
+
+def _suite_attributes(step: str, cases: Sequence[Case]) -> dict[str, str]:
+    counts = {verdict: sum(case.verdict is verdict for case in cases) for verdict in Verdict}
+    return {
+        "name": _xml_text(step),
+        "tests": str(len(cases)),
+        "failures": str(counts[Verdict.FAILED]),
+        "errors": str(counts[Verdict.UNKNOWN]),
+        "skipped": str(counts[Verdict.SKIPPED]),
+        "time": f"{sum(case.seconds for case in cases):.3f}",
+    }
+
+
+def _junit_case(suite: ElementTree.Element, case: Case, report: Report) -> None:
+    name = f"{report.command}.{case.step}"
+    element = ElementTree.SubElement(
+        suite, "testcase", {"classname": _xml_text(name), "name": _xml_text(case.host), "time": f"{case.seconds:.3f}"}
+    )
+    tag = {Verdict.FAILED: "failure", Verdict.UNKNOWN: "error", Verdict.SKIPPED: "skipped"}.get(case.verdict)
+    if tag:
+        message = _xml_text(case.message or case.verdict)
+        ElementTree.SubElement(element, tag, {"message": message.split("\n")[0]}).text = message
+
+
+def _xml_text(text: str) -> str:
+    return _NOT_XML.sub("�", text[:_TEXT_CHARS_MAX])
+
+
+def github_annotations(report: Report) -> str:
+    """Workflow commands, a line per bad case; print them where the job's output is read."""
+    lines = []
+    for case in report.bad()[:_ANNOTATIONS_MAX]:
+        title = _property(f"{case.host}: {case.step} {case.verdict}")
+        lines.append(f"::error file={_property(report.where)},title={title}::{_data(case.message or case.verdict)}")
+    if report.exit_code != 0:
+        what = f"{report.command} ended with exit code {report.exit_code}. {report.next}".strip()
+        lines.append(f"::error file={_property(report.where)},title={_property(report.command)}::{_data(what)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _data(text: str) -> str:
+    return text[:_TEXT_CHARS_MAX].replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def gitlab_code_quality(report: Report) -> str:
+    """GitLab's code quality document (`artifacts:reports:codequality`): an entry per bad case."""
+    entries = [
+        {
+            "description": f"{case.host}: {case.step} {case.verdict}. {case.message[:_TEXT_CHARS_MAX]}".strip(),
+            "check_name": f"tradeops-{report.command}-{case.step}",
+            "fingerprint": sha256("\0".join((report.command, case.host, case.step)).encode(errors="replace")).hexdigest(),
+            "severity": "blocker" if case.verdict is Verdict.UNKNOWN else "critical",
+            "location": {"path": report.where, "lines": {"begin": 1}},
+        }
+        for case in report.bad()
+    ]
+    return json.dumps(entries, indent=2) + "\n"
+
+
+def step_summary(report: Report) -> str:
+    """Markdown for a job's summary page: the outcome, what to do now, then the hosts, bad ones first."""
+    good = report.exit_code == 0
+    lines = [f"## {_cell(report.command)}: {'proved' if good else f'exit code {report.exit_code}'}", ""]
+    if report.run:
+        lines += [f"Run `{_cell(report.run)}`.", ""]
+    counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in Verdict if report.count(verdict))
+    lines += [f"{len(report.cases)} steps: {counts or 'none'}.", ""]
+    if report.next:
+        lines += [f"**Next:** {_cell(report.next)}", ""]
+    lines += ["| host | step | verdict | seconds | |", "|---|---|---|---:|---|"]
+    bad = report.bad()
+    for case in [*bad, *(case for case in report.cases if case not in bad)]:
+        lines.append(f"| {_cell(case.host)} | {_cell(case.step)} | {case.verdict} | {case.seconds:.1f} | {_cell(case.message)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    flat = " ".join(text[:_TEXT_CHARS_MAX].split())
+    return re.sub(r"([\\|`<>*_\[\]])", r"\\\1", flat)
