@@ -1,0 +1,81 @@
+"""Orders, positions and the journal as one: what happens is remembered and written down in the same call."""
+
+from __future__ import annotations
+
+from tradeops.base.clock import Clock
+from tradeops.trader.journal import Journal
+from tradeops.trader.messages import Entry, Fill, Filled, Happened, Intended, Order, OrderEvent
+from tradeops.trader.orders.book import Change, OrderBook, Tracked
+from tradeops.trader.orders.states import OPEN
+from tradeops.trader.positions import Positions
+
+
+class Ledger:
+    """The trader's memory. Only what a restart cannot ask the venue for is journalled: intents, fills, ends."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self.orders = OrderBook()
+        self.positions = Positions()
+        self._journal = journal
+        self._clock = clock
+
+    def replay(self) -> int:
+        """Rebuild from the journal; what was open is of unknown fate. The number of entries. Raises JournalError."""
+        entries = 0
+        now_ns = self._clock.monotonic_ns()
+        for entry in self._journal.replay():
+            self._redo(entry, now_ns)
+            entries += 1
+        return entries
+
+    def next_sequence(self) -> int:
+        """A sequence that no order of this host ever had. Raises JournalError."""
+        return self._journal.next_sequence()
+
+    def intend(self, order: Order, sequence: int) -> Tracked:
+        """An order that will be sent once this is committed."""
+        tracked = self.orders.intend(order, self._clock.monotonic_ns())
+        self._journal.append(Intended(sequence, self._clock.wall_ns(), order))
+        return tracked
+
+    def happen(self, tracked: Tracked, event: OrderEvent, reason: str = "") -> Change:
+        """Something happened to an order; written down when it ends it."""
+        change = self.orders.happen(tracked, event, self._clock.monotonic_ns())
+        if change.after not in OPEN and change.before is not change.after:
+            self._journal.append(Happened(self._clock.wall_ns(), tracked.order.id, event, reason))
+        return change
+
+    def fill(self, tracked: Tracked, fill: Fill) -> None:
+        """An execution that was not known yet."""
+        self.orders.fill(tracked, fill.quantity)
+        self.positions.apply(fill)
+        self._journal.append(Filled(self._clock.wall_ns(), fill))
+
+    def heard(self, venue: str, sequence: int) -> None:
+        """Everything of the venue's session up to `sequence` is in here; committed together with what it said."""
+        self._journal.note(_heard(venue), sequence)
+
+    def last_heard(self, venue: str) -> int:
+        """The last message of the venue's session that is in here; -1 before the first. Raises JournalError."""
+        return self._journal.fact(_heard(venue), -1)
+
+    def commit(self) -> None:
+        """Make it durable. Raises JournalError."""
+        self._journal.commit()
+
+    def _redo(self, entry: Entry, now_ns: int) -> None:
+        if isinstance(entry, Intended):
+            intended = self.orders.intend(entry.order, now_ns)
+            self.orders.happen(intended, OrderEvent.RESTARTED, now_ns)  # until an entry tells its end, only the venue knows
+            return
+        if isinstance(entry, Filled):
+            self.positions.apply(entry.fill)
+            if (known := self.orders.get(entry.fill.order)) is not None:
+                self.orders.fill(known, entry.fill.quantity)
+            return
+        if (tracked := self.orders.get(entry.order)) is not None:
+            self.orders.happen(tracked, entry.event, now_ns)
+
+
+def _heard(venue: str) -> str:
+    return f"heard:{venue}"

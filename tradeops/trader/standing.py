@@ -1,0 +1,49 @@
+"""May this trader trade, by itself? Its own reasons not to, beside what the stop page says."""
+
+from __future__ import annotations
+
+import logging
+
+from tradeops.base.logs import event
+from tradeops.trader.gate.verdict import Level, Verdict
+
+_LOG = logging.getLogger("trader")
+
+
+class Standing:
+    """Own reasons to be halted, by name; they stay until the process is replaced or the cause is withdrawn."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+        self.stopping = False
+        self.started = False
+        self.recovered = False
+
+    def halt(self, name: str, text: str) -> None:
+        """Be halted for this reason; said once."""
+        if name not in self.reasons:
+            event(_LOG, logging.ERROR, "halted", reason=name, detail=text)
+        self.reasons[name] = text
+
+    def withdraw(self, name: str) -> None:
+        """This reason is gone."""
+        if self.reasons.pop(name, None) is not None:
+            event(_LOG, logging.INFO, "reason_withdrawn", reason=name)
+
+    def level(self, verdict: Verdict) -> Level:
+        """What holds, all taken together."""
+        return Level.HALTED if self.reasons or self.stopping else verdict.level
+
+    def state(self, verdict: Verdict) -> str:
+        """The word for it in the vitals."""
+        if self.stopping:
+            return "stopping"
+        if not self.started:
+            return "starting"
+        if not self.recovered:
+            return "recovering"
+        return "ready" if self.level(verdict) is Level.OPEN else "halted"
+
+    def may_place(self, verdict: Verdict) -> bool:
+        """Whether new orders may be thought of at all."""
+        return self.recovered and self.level(verdict) is Level.OPEN

@@ -1,0 +1,80 @@
+"""The terms in force: mandate, configuration and overlay boiled down to what the hot path asks. Replaced whole, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tradeops.contracts.binding import Instrument, Overlay
+from tradeops.trader import flags
+from tradeops.trader.config import TraderConfig, ns
+from tradeops.trader.mandate import Mandate
+from tradeops.trader.risk.check import Bounds
+from tradeops.trader.risk.limits import Limits, tightest, unknown
+from tradeops.trader.strategy.quoter import QuoterSettings
+from tradeops.wire.protocol import Tags
+
+_ALL_FLOW_PPM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Terms:
+    """flow_ppm: the share of signals that may become orders.  flags: active id -> digest of its meaning."""
+
+    limits: Limits
+    bounds: Bounds
+    settings: QuoterSettings
+    symbols: tuple[str, ...]
+    instruments: Mapping[str, Instrument]
+    venues: tuple[str, ...]
+    tags: Tags
+    tolerance_ppm: int
+    requote_ns: int
+    path_away_ppm: int
+    flow_ppm: int
+    flags: Mapping[str, str]
+    overlay_number: int
+
+
+def terms(mandate: Mandate, config: TraderConfig, overlay: Overlay | None) -> Terms:
+    """What holds with this overlay."""
+    release, binding = mandate.release, mandate.binding
+    active = flags.active(release.flags, overlay.flags_off if overlay else ())
+    settings = config.strategy.settings()
+    if flags.LEAN_TO_MEAN not in active:
+        settings = settings.without_reversion()
+    limits = tightest(release.limits, binding.budgets, overlay)
+    instruments = {instrument.symbol: instrument for instrument in binding.instruments}
+    wanted = config.strategy.symbols or tuple(sorted(limits.instruments & instruments.keys()))
+    return Terms(
+        limits=limits,
+        bounds=config.risk.bounds(),
+        settings=settings,
+        symbols=wanted,
+        instruments=instruments,
+        venues=tuple(venue.name for venue in binding.venues),
+        tags=Tags(strategy=config.strategy.name, release=mandate.release_id, host=mandate.host.host, desk=config.desk),
+        tolerance_ppm=config.strategy.tolerance_ppm,
+        requote_ns=ns(config.strategy.requote),
+        path_away_ppm=config.path_check.away_ppm,
+        flow_ppm=_ALL_FLOW_PPM if overlay is None or overlay.flow_cap_ppm is None else max(0, overlay.flow_cap_ppm),
+        flags=active,
+        overlay_number=overlay.number if overlay else 0,
+    )
+
+
+def problems(mandate: Mandate, config: TraderConfig, overlay: Overlay | None) -> dict[str, str]:
+    """Why, on these terms, the trader must be halted; by name."""
+    found: dict[str, str] = {}
+    release, binding = mandate.release, mandate.binding
+    if said := flags.problems(release.flags, config.flags):
+        found["flags"] = "; ".join(said)
+    limits = tightest(release.limits, binding.budgets, overlay)
+    if missing := limits.invalid():
+        found["limits"] = f"no positive value for {', '.join(missing)}"
+    if names := unknown(binding.budgets, overlay):
+        found["budgets"] = f"nothing reads the limits {', '.join(names)}"
+    instruments = {instrument.symbol for instrument in binding.instruments}
+    if strange := sorted(set(config.strategy.symbols) - instruments):
+        found["symbols"] = f"no reference data for {', '.join(strange)}"
+    return found

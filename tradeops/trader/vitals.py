@@ -1,0 +1,98 @@
+"""The vitals page: everything the trader says about itself, put together by the hot loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tradeops.contracts.identity import Identity
+from tradeops.contracts.metrics import Gauge
+from tradeops.contracts.status import Vitals
+from tradeops.contracts.units import UNIT
+from tradeops.trader.gate.gate import Gate
+from tradeops.trader.gate.verdict import Verdict
+from tradeops.trader.ledger import Ledger
+from tradeops.trader.market.market import Market
+from tradeops.trader.placing import Placing
+from tradeops.trader.standing import Standing
+from tradeops.trader.telemetry import Telemetry
+from tradeops.wire.protocol import AMOUNT_MAX
+
+
+class VitalsMaker:
+    """Reads the rooms; changes nothing but the peak that drawdown is measured from."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        gate: Gate,
+        ledger: Ledger,
+        markets: Mapping[str, Market],
+        placing: Placing,
+        standing: Standing,
+        telemetry: Telemetry,
+    ) -> None:
+        self._identity = identity
+        self._gate = gate
+        self._ledger = ledger
+        self._markets = markets
+        self._placing = placing
+        self._standing = standing
+        self._telemetry = telemetry
+        self._peak = 0
+
+    def make(self, verdict: Verdict, sessions: Mapping[str, str], path_check: int, now_ns: int) -> Vitals:
+        """The vitals at `now_ns`. sessions: name -> up, or down and why."""
+        terms = self._placing.terms
+        ages = {venue: age for venue, market in self._markets.items() if (age := market.age_ns(now_ns)) >= 0}
+        acknowledged = self._gate.acknowledged
+        return Vitals(
+            identity=self._with_terms(),
+            beat_ns=now_ns,
+            state=self._standing.state(verdict),
+            ack_epoch=acknowledged.epoch,
+            ack_latch=acknowledged.latch,
+            send_queue=self._gate.send_queue,
+            working=self._ledger.orders.open_count,
+            sessions=dict(sessions),
+            feed_age_ns=ages,
+            positions={symbol: held for symbol, held in self._ledger.positions.quantities().items() if abs(held) <= AMOUNT_MAX},
+            counters=dict(self._telemetry.counters) | {f"orders_denied_{code.value}_total": n for code, n in self._placing.denied.items()},
+            gauges=self._gauges(verdict, path_check, max(ages.values(), default=-UNIT)),
+            histograms=self._telemetry.histograms(),
+            limits=dict(terms.limits.values),
+            warnings=(*self._telemetry.warnings, *(f"halted: {name}: {text}" for name, text in self._standing.reasons.items())),
+        )
+
+    def _with_terms(self) -> Identity:
+        terms, identity = self._placing.terms, self._identity
+        return Identity(
+            service=identity.service,
+            release=identity.release,
+            binding=identity.binding,
+            overlay=terms.overlay_number,
+            slot=identity.slot,
+            pid=identity.pid,
+            start_ticks=identity.start_ticks,
+            started_wall_ns=identity.started_wall_ns,
+            flags=dict(terms.flags),
+        )
+
+    def _gauges(self, verdict: Verdict, path_check: int, feed_age_ns: int) -> dict[str, float]:
+        marks: dict[str, int] = {}
+        for market in self._markets.values():
+            marks |= market.marks()
+        totals = self._ledger.positions.totals(marks)
+        self._peak = max(self._peak, totals.pnl)
+        gauges = {
+            Gauge.WORKING_ORDERS.value: float(self._ledger.orders.open_count),
+            Gauge.GROSS_NOTIONAL.value: totals.gross / UNIT,
+            Gauge.NET_NOTIONAL.value: totals.net / UNIT,
+            Gauge.PNL.value: totals.pnl / UNIT,
+            Gauge.DRAWDOWN.value: (self._peak - totals.pnl) / UNIT,
+            Gauge.TRADING.value: float(self._standing.may_place(verdict)),
+            Gauge.PATH_CHECK.value: float(path_check),
+        }
+        if feed_age_ns >= 0:
+            gauges[Gauge.FEED_AGE_S.value] = feed_age_ns / UNIT
+        return gauges
