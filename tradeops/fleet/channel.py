@@ -133,8 +133,7 @@ class Channel:
     def stderr_tail(self) -> str:
         """The end of what the command complained about, for error texts: one line, printable."""
         self._drain_stderr()
-        text = " ".join(self._stderr.decode("utf-8", "replace").split())
-        return "".join(char for char in text if char.isprintable())[-300:]
+        return printable(self._stderr.decode("utf-8", "replace"), chars_max=300)
 
     def close(self) -> None:
         """End the stream; the connection stays. Never raises."""
@@ -173,6 +172,11 @@ class Channel:
     def _broken(self, what: str) -> ChannelBroken:
         self.closed = True
         return ChannelBroken(what)
+
+
+def printable(text: str, *, chars_max: int) -> str:
+    """The end of what a host said as one line without control characters: it must not write on the person's terminal."""
+    return "".join(char for char in " ".join(text.split()) if char.isprintable())[-chars_max:]
 
 
 def _why(error: Exception, silence: str) -> str:

@@ -254,9 +254,7 @@ def _service(entry: ServiceEntry) -> Service:
             port=entry.start.port,
             stop_timeout_s=entry.start.stop_timeout,
         )
-    return Service(
-        entry.name, start, entry.guard_user, entry.trader_user, dict(entry.units.items()), entry.guard_unit
-    )
+    return Service(entry.name, start, entry.guard_user, entry.trader_user, dict(entry.units.items()), entry.guard_unit)
 
 
 def _beside(folder: Path, text: str | None) -> Path | None:

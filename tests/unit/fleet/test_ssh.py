@@ -92,7 +92,7 @@ def test_a_command_killed_by_a_signal_has_no_status(sshd: Sshd, ssh: Ssh) -> Non
 
 
 def test_an_admin_command_that_does_not_end_is_left_in_time(sshd: Sshd, ssh: Ssh) -> None:
-    with pytest.raises(ChannelBroken, match="host-1.*silent for 0.3 s"):
+    with pytest.raises(ChannelBroken, match=r"host-1.*silent for 0\.3 s"):
         ssh.exec_admin(sshd.host(), ["sleep", "60"], timeout_s=0.3)
 
 
@@ -126,7 +126,7 @@ def test_silence_ends_a_read(sshd: Sshd, ssh: Ssh) -> None:
 def test_a_reader_that_takes_nothing_ends_a_write(sshd: Sshd, ssh: Ssh) -> None:
     """The window fills up and the write gives up, instead of waiting for ever."""
     channel = ssh.open_channel(sshd.host(), "sleep 60", timeout_s=10)
-    with pytest.raises(ChannelBroken, match="took no more data for 0.3 s"):
+    with pytest.raises(ChannelBroken, match=r"took no more data for 0\.3 s"):
         channel.write(bytes(64 << 20), 0.3)
     channel.close()
 
@@ -171,13 +171,13 @@ def test_refused_port(ssh: Ssh) -> None:
 
 
 def test_a_name_nobody_knows(ssh: Ssh) -> None:
-    with pytest.raises(Unreachable, match="host-1: its name nowhere.invalid"):
+    with pytest.raises(Unreachable, match=r"host-1: its name nowhere\.invalid"):
         ssh.open_channel(host(port=22, address="nowhere.invalid"), "true", timeout_s=5)
 
 
 def test_accepts_and_never_speaks(hasty: Ssh) -> None:
     start_ns = SystemClock().monotonic_ns()
-    with silent_port() as port, pytest.raises(Unreachable, match="accepted and did not answer with an SSH greeting within 0.5 s"):
+    with silent_port() as port, pytest.raises(Unreachable, match=r"accepted and did not answer with an SSH greeting within 0\.5 s"):
         hasty.open_channel(host(port=port, host_key=""), "true", timeout_s=5)
     assert seconds_since(start_ns) < 3
 
