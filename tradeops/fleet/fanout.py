@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -54,13 +53,6 @@ class ThreadFanOut:
                     results[result.name] = result
         _raise_bugs(results.values())
         return {host.name: results[host.name].outcome for host in hosts}  # type: ignore[misc]  # without a bug there is one
-
-    def together(self, works: Sequence[Callable[[], None]]) -> None:
-        """See fleet.ports.FanOut."""
-        with ThreadPoolExecutor(max_workers=max(1, len(works)), thread_name_prefix="together") as pool:
-            futures = [pool.submit(work) for work in works]
-        for future in futures:
-            future.result()
 
     def together(self, works: Sequence[Callable[[], None]]) -> None:
         """See fleet.ports.FanOut."""
@@ -120,15 +112,6 @@ class SequentialFanOut:
         self._clock.rewind_to_ns(last_ns)
         _raise_bugs(results)
         return {result.name: result.outcome for result in results}  # type: ignore[misc]  # without a bug there is one
-
-    def together(self, works: Sequence[Callable[[], None]]) -> None:
-        """See fleet.ports.FanOut."""
-        start_ns = last_ns = self._clock.monotonic_ns()
-        for work in works:
-            self._clock.rewind_to_ns(start_ns)
-            work()
-            last_ns = max(last_ns, self._clock.monotonic_ns())
-        self._clock.rewind_to_ns(last_ns)
 
     def together(self, works: Sequence[Callable[[], None]]) -> None:
         """See fleet.ports.FanOut. Each starts at the same moment; the clock then stands where the last ended."""
