@@ -21,6 +21,7 @@ from tradeops.trader.config import Sessions, TraderConfig, ns
 from tradeops.trader.engine import Engine
 from tradeops.trader.gate.gate import Gate
 from tradeops.trader.gate.page import StopWatch
+from tradeops.trader.gate.verdict import Verdict
 from tradeops.trader.journal import Journal
 from tradeops.trader.ledger import Ledger
 from tradeops.trader.mandate import Mandate, load_overlay
@@ -78,6 +79,10 @@ class Rooms:
         self.placing.terms = terms(self.mandate, self.config, overlay)
         self.engine.on_terms()
 
+    def write_vitals(self, verdict: Verdict) -> None:
+        """Publish the vitals now."""
+        self.page.write(self.vitals.make(verdict, self.session_states(), self.path.result, self.clock.monotonic_ns()))
+
     def session_states(self) -> dict[str, str]:
         """Venue -> its order session, venue/feed -> its market data: up, or down and why."""
         return {link.venue: link.status for link in self.orders} | {f"{link.venue}/feed": link.status for link in self.feeds}
@@ -105,14 +110,7 @@ class Rooms:
 def assemble(layout: HostLayout, config: TraderConfig, mandate: Mandate, identity: Identity, journal: Journal, clock: Clock) -> Rooms:
     """Every room, wired, with the journal replayed and nothing connected. Raises JournalError, UsageError, OSError."""
     host, standing, telemetry = mandate.host.host, Standing(), Telemetry()
-    overlays = OverlayWatch(
-        (layout.slot(mandate.slot) / "overlay.json", layout.overlay_file),
-        lambda path: load_overlay(path, mandate.policy, fleet=mandate.host.fleet, host=host),
-    )
-    try:
-        overlays.look()
-    except TradeopsError as error:
-        standing.halt("overlay", str(error))
+    overlays = _overlays(layout, mandate, standing)
     for name, text in problems(mandate, config, overlays.current).items():
         standing.halt(name, text)
     ledger = Ledger(journal, clock)
@@ -121,42 +119,49 @@ def assemble(layout: HostLayout, config: TraderConfig, mandate: Mandate, identit
     sessions = {venue.name: OrderSession(_session(venue, host, layout, config.sessions), clock) for venue in mandate.binding.venues}
     for name, session in sessions.items():
         gate.attach(name, session)
-    references = {instrument.symbol: instrument.reference_price for instrument in mandate.binding.instruments}
-    markets = {
-        venue.name: Market(references, config.market.rules(config.risk.collar_window), _offset(config)) for venue in mandate.binding.venues
-    }
-    placing = Placing(
-        ledger=ledger,
-        gate=gate,
-        markets=markets,
-        telemetry=telemetry,
-        standing=standing,
-        clock=clock,
-        terms=terms(mandate, config, overlays.current),
-    )
+    markets = _markets(mandate, config)
+    on_terms = terms(mandate, config, overlays.current)
+    placing = Placing(ledger=ledger, gate=gate, markets=markets, clock=clock, terms=on_terms, telemetry=telemetry, standing=standing)
     engine = Engine(
-        placing=placing,
-        ledger=ledger,
-        markets=markets,
-        telemetry=telemetry,
-        standing=standing,
-        clock=clock,
-        live_only=mandate.live_only,
+        placing=placing, ledger=ledger, markets=markets, clock=clock, live_only=mandate.live_only, telemetry=telemetry, standing=standing
     )
     path = PathCheck(engine=engine, placing=placing, ledger=ledger, markets=markets, telemetry=telemetry, standing=standing)
-    answer_ns = ns(config.sessions.answer)
-    recovery = Recovery(ledger=ledger, gate=gate, telemetry=telemetry, standing=standing, answer_ns=answer_ns)
-    reports = Reports(ledger=ledger, telemetry=telemetry, standing=standing, clock=clock, host=host, on_end=path.on_end)
     vitals = VitalsMaker(
         identity=identity, gate=gate, ledger=ledger, markets=markets, placing=placing, standing=standing, telemetry=telemetry
     )
-    page = VitalsWriter(layout.vitals_page)
+    rooms = Rooms(
+        clock=clock,
+        config=config,
+        mandate=mandate,
+        journal=journal,
+        ledger=ledger,
+        gate=gate,
+        bus=Bus({}),
+        engine=engine,
+        placing=placing,
+        path=path,
+        standing=standing,
+        telemetry=telemetry,
+        overlays=overlays,
+        vitals=vitals,
+        page=VitalsWriter(layout.vitals_page),
+        sessions=sessions,
+    )
+    rooms.bus = wire(rooms)
+    return rooms
 
-    def publish_vitals() -> None:
-        page.write(vitals.make(engine.verdict, rooms.session_states(), path.result, clock.monotonic_ns()))
 
-    brake = Brake(gate=gate, ledger=ledger, placing=placing, standing=standing, host=host, retry_ns=answer_ns, acknowledged=publish_vitals)
-    bus = Bus(
+def wire(rooms: Rooms) -> Bus:
+    """Who hears of what, in which order."""
+    ledger, gate, engine, path = rooms.ledger, rooms.gate, rooms.engine, rooms.path
+    telemetry, standing, host = rooms.telemetry, rooms.standing, rooms.mandate.host.host
+    answer_ns = ns(rooms.config.sessions.answer)
+    recovery = Recovery(ledger=ledger, gate=gate, telemetry=telemetry, standing=standing, answer_ns=answer_ns)
+    reports = Reports(ledger=ledger, telemetry=telemetry, standing=standing, clock=rooms.clock, host=host, on_end=path.on_end)
+    brake = Brake(
+        gate=gate, ledger=ledger, placing=rooms.placing, standing=standing, host=host, retry_ns=answer_ns, acknowledged=rooms.write_vitals
+    )
+    return Bus(
         {
             FeedUp: (engine.on_feed_up,),
             FeedSaid: (engine.on_feed,),
@@ -167,10 +172,26 @@ def assemble(layout: HostLayout, config: TraderConfig, mandate: Mandate, identit
             Looked: (brake.on_look, recovery.on_look, path.on_look, engine.on_look),
         }
     )
-    rooms = Rooms(
-        clock, config, mandate, journal, ledger, gate, bus, engine, placing, path, standing, telemetry, overlays, vitals, page, sessions
+
+
+def _overlays(layout: HostLayout, mandate: Mandate, standing: Standing) -> OverlayWatch:
+    """What the slot was switched with, and what the guard took since. One that cannot be believed halts: it might tighten."""
+    host = mandate.host
+    overlays = OverlayWatch(
+        (layout.slot(mandate.slot) / "overlay.json", layout.overlay_file),
+        lambda path: load_overlay(path, mandate.policy, fleet=host.fleet, host=host.host),
     )
-    return rooms
+    try:
+        overlays.look()
+    except TradeopsError as error:
+        standing.halt("overlay", str(error))
+    return overlays
+
+
+def _markets(mandate: Mandate, config: TraderConfig) -> dict[str, Market]:
+    references = {instrument.symbol: instrument.reference_price for instrument in mandate.binding.instruments}
+    rules = config.market.rules(config.risk.collar_window)
+    return {venue.name: Market(references, rules, _offset(config)) for venue in mandate.binding.venues}
 
 
 def _last_heard(ledger: Ledger, venue: str) -> Callable[[], int]:

@@ -77,10 +77,8 @@ class Heart:
 
     def write_vitals(self) -> None:
         """Publish the vitals now."""
-        rooms = self.rooms
-        self._vitals_ns = now_ns = rooms.clock.monotonic_ns()
-        vitals = rooms.vitals.make(rooms.engine.verdict, rooms.session_states(), rooms.path.result, now_ns)
-        rooms.page.write(vitals)
+        self._vitals_ns = self.rooms.clock.monotonic_ns()
+        self.rooms.write_vitals(self.rooms.engine.verdict)
 
     async def drain(self, most_s: float) -> None:
         """Take back what works and wait for the venue's word, but no longer than `most_s`."""

@@ -60,16 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         clock = SystemClock(mandate.host.clock_offset_ns)
         return _run(place, config, mandate, clock)
     except TradeopsError as error:
-        event(
-            _LOG,
-            logging.ERROR,
-            "cannot_run",
-            what=error.what,
-            where=error.where,
-            holds=error.holds,
-            next=error.next,
-            exit_code=int(error.exit_code),
-        )
+        said = {"what": error.what, "where": error.where, "holds": error.holds, "next": error.next}
+        event(_LOG, logging.ERROR, "cannot_run", **said, exit_code=int(error.exit_code))
         return int(error.exit_code)
 
 
@@ -103,18 +95,18 @@ async def _live(rooms: Rooms, config: TraderConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     links = rooms.connect(heart)
-    tasks = [asyncio.create_task(heart.run(), name="heart"), *(asyncio.create_task(link.run(), name=link.venue) for link in links)]
-    waiting = asyncio.create_task(stop.wait(), name="signal")
+    stopping = asyncio.create_task(stop.wait(), name="signal")
+    working = [asyncio.create_task(heart.run(), name="heart"), *(asyncio.create_task(link.run(), name=link.venue) for link in links)]
     try:
-        await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
+        await asyncio.wait([*working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in working:
             if task.done():
                 task.result()
         await heart.drain(config.sessions.drain)
     finally:
-        for task in (*tasks, waiting):
-            task.cancel()
-        await asyncio.gather(*tasks, waiting, return_exceptions=True)
+        for one in (*working, stopping):
+            one.cancel()
+        await asyncio.gather(*working, stopping, return_exceptions=True)
         for link in links:
             await link.close()
         heart.last_words()
