@@ -48,11 +48,12 @@ def load_context(root: Path) -> Context:
     raw = read_object(layout.host_file)
     if raw is None:
         raise AgentError(INTERNAL, f"{layout.host_file} is missing", next="enrol the host: `tradeops fleet enroll`")
-    host = _host(raw, str(layout.host_file))
+    host = parse_host(raw, str(layout.host_file))
     return Context(layout, host, Clock(host.clock_offset_ns))
 
 
-def _host(raw: dict[str, Any], source: str) -> HostFile:
+def parse_host(raw: dict[str, Any], source: str) -> HostFile:
+    """A host file. Raises AgentError (internal)."""
     known = {field.name for field in fields(HostFile)}
     try:
         return HostFile(**{name: value for name, value in raw.items() if name in known})

@@ -105,6 +105,10 @@ class Layout:
         return self.root / "slots" / name
 
     @property
+    def overlay_file(self) -> Path:
+        return self.root / "pages" / "overlay.json"
+
+    @property
     def data(self) -> Path:
         return self.root / "data"
 

@@ -14,6 +14,7 @@ from .hostfile import Context
 
 _PROC = Path("/proc")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_GONE = frozenset("ZXx")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def read(pid: int, clock: Clock) -> Process | None:
         user = folder.stat().st_uid
     except (OSError, ValueError, IndexError):
         return None
-    if state in "ZX":
+    if state in _GONE and not _threads_run(folder):
         return None
     age_ns = clock.since_boot_ns() - start_ticks * NS_PER_S // _TICKS_PER_S
     return Process(pid, start_ticks, clock.wall_ns() - age_ns, command, _link(folder / "exe"), _link(folder / "cwd"), parent, user)
@@ -53,11 +54,12 @@ def read(pid: int, clock: Clock) -> Process | None:
 
 def alive(pid: int, start_ticks: int) -> bool:
     """Whether this very process, not a later one of the same number, still runs."""
+    folder = _PROC / str(pid)
     try:
-        state, _, ticks = _stat(_PROC / str(pid))
+        state, _, ticks = _stat(folder)
     except (OSError, ValueError, IndexError):
         return False
-    return ticks == start_ticks and state not in "ZX"
+    return ticks == start_ticks and (state not in _GONE or _threads_run(folder))
 
 
 def of_service(context: Context) -> list[Process]:
@@ -127,6 +129,15 @@ def _family_upwards(pid: int, everyone: dict[int, Process]) -> set[int]:
 def _stat(folder: Path) -> tuple[str, int, int]:
     fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
     return fields[0].decode(), int(fields[1]), int(fields[19])
+
+
+def _threads_run(folder: Path) -> bool:
+    """Whether a thread lives on in a process whose first thread has ended."""
+    try:
+        states = {_stat(task)[0] for task in (folder / "task").iterdir()}
+    except (OSError, ValueError, IndexError):
+        return False
+    return bool(states - _GONE)
 
 
 def _link(path: Path) -> str:

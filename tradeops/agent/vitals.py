@@ -16,6 +16,8 @@ LATCH_CLEARED_AT = 32
 LATCH_AT = 64
 ALL_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _WORD = struct.Struct("<Q")
+_STOP_HEAD = struct.Struct("<8sQQQQQII")
+_CRC = struct.Struct("<I")
 _LATCH = struct.Struct("<QQ")
 
 VITALS_BYTES = 131072
@@ -54,6 +56,13 @@ def pack_latch(word: int) -> bytes:
     return _LATCH.pack(word, word ^ ALL_BITS)
 
 
+def halted_page() -> bytes:
+    """A whole stop page that says no, as a new host has it; the guard writes its own words once it runs."""
+    head = _STOP_HEAD.pack(STOP_MAGIC, 1, 0, 0, 0, 0, 0, zlib.crc32(b""))
+    words = (head + _CRC.pack(zlib.crc32(head))).ljust(LATCH_AT, b"\0") + pack_latch(0)
+    return words.ljust(STOP_BYTES, b"\0")
+
+
 def parse_vitals(page: bytes) -> dict[str, Any] | None:
     """The newest whole vitals of a page, or None: missing, torn, foreign."""
     if len(page) != VITALS_BYTES:
@@ -83,17 +92,25 @@ def read_vitals(path: Path) -> dict[str, Any] | None:
 
 def raise_latch(path: Path) -> int:
     """Set the latch word to one that the guard has not cleared, in place and durably; the new word. Raises OSError, ValueError."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        latch = read_latch(os.pread(fd, STOP_BYTES + 1, 0))
-        if latch is None:
-            raise ValueError(f"{path} is not a stop page")
-        word = max(latch.word if latch.whole else 0, latch.cleared) + 1
-        os.pwrite(fd, pack_latch(word), LATCH_AT)
-        os.fsync(fd)
-        return word
-    finally:
-        os.close(fd)
+    for _ in range(_RETRIES):
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            word = _raise(fd, path)
+            if os.path.samestat(os.fstat(fd), path.stat()):
+                return word
+        finally:
+            os.close(fd)
+    raise ValueError(f"{path} is being replaced again and again")
+
+
+def _raise(fd: int, path: Path) -> int:
+    latch = read_latch(os.pread(fd, STOP_BYTES + 1, 0))
+    if latch is None:
+        raise ValueError(f"{path} is not a stop page")
+    word = max(latch.word if latch.whole else 0, latch.cleared) + 1
+    os.pwrite(fd, pack_latch(word), LATCH_AT)
+    os.fsync(fd)
+    return word
 
 
 def _payload(page: bytes, sequence: int) -> bytes | None:
