@@ -11,7 +11,8 @@ import msgspec
 from tests.sim.refusal import refusal
 from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.base.digest import digest_bytes
-from tradeops.contracts.agent import NEEDS_LOCK, AgentVerb, Code, Facts, Lock, Process, Proof, Running, Stopped
+from tradeops.contracts.agent import NEEDS_LOCK, AgentVerb, Code, Facts, Latched, Lock, Process, Proof, Running, Stopped
+from tradeops.contracts.codec import decode
 from tradeops.contracts.directive import Directive, DirectiveReply, Verb
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.identity import Identity, IdentityReport
@@ -88,7 +89,7 @@ class SimHost:
             raise refusal(Code.LOCKED, self.name, "the lease is not held")
 
     def _do_facts(self, **_: Any) -> dict[str, Any]:
-        return msgspec.to_builtins(
+        return plain(
             Facts(
                 host=self.name,
                 fleet=self.fleet,
@@ -128,7 +129,7 @@ class SimHost:
             raise refusal(Code.LOCKED, self.name, f"run {held.run} of {held.owner}")
         self.fence += 1
         self.lock = (run, self.fence, self.clock.monotonic_ns() + int(ttl_s * NS_PER_S))
-        return msgspec.to_builtins(Lock(run, "operator-1", "deploy", self.fence, ttl_s))
+        return plain(Lock(run, "operator-1", "deploy", self.fence, ttl_s))
 
     def _do_renew(self, *, run: str, ttl_s: float, **_: Any) -> dict[str, Any]:
         self.lock = (run, self.fence, self.clock.monotonic_ns() + int(ttl_s * NS_PER_S))
@@ -183,15 +184,15 @@ class SimHost:
         process, self.process = self.process, None
         if process and "survivor" in self.faults:
             self.process = process
-            return msgspec.to_builtins(Stopped(False, (_shown(process),), "deactivating"))
+            return plain(Stopped(False, (_shown(process),), "deactivating"))
         if process and "hidden_survivor" in self.faults:
             self.survivors.append(process)
-        return msgspec.to_builtins(Stopped(True, (), "inactive"))
+        return plain(Stopped(True, (), "inactive"))
 
     def _do_prove(self, **_: Any) -> dict[str, Any]:
         process = self.process
         files = len(self.manifests[self.linked].predicate.files) if self.linked else 0
-        return msgspec.to_builtins(
+        return plain(
             Proof(
                 slot=SLOT,
                 linked=self.linked,
@@ -216,6 +217,17 @@ class SimHost:
     def _do_witness(self, *, chain: str, seq: int, head: str, **_: Any) -> dict[str, Any]:
         self.witnesses.append({"chain": chain, "seq": seq, "head": head})
         return {}
+
+    def _do_latch(self, *, directive: dict[str, Any], stop: bool, **_: Any) -> dict[str, Any]:
+        kill = decode(msgspec.convert(directive, Envelope).body(), Directive, source="sim")
+        already = any(mark.id == kill.id for mark in self.marks)
+        if not already:
+            self.fence += 1
+            self.direct(kill)
+        stopped = Stopped(True, (), "inactive") if stop else None
+        if stop:
+            self.process = None
+        return plain(Latched(self.fence, already, blocked=self._blocked(), stopped=stopped))
 
     def _do_prune(self, **_: Any) -> dict[str, Any]:
         return {"removed": []}
@@ -263,7 +275,7 @@ class SimHost:
             vitals=self._vitals(),
             vitals_age_ms=20.0,
             epoch=1,
-            blocked=bool(self.marks),
+            blocked=self._blocked(),
             clear=self._working() == 0,
             working=self._working(),
             platform="sha256:" + "0" * 64,
@@ -293,6 +305,9 @@ class SimHost:
             "tradeops/directive-reply/v1", directive.id, self.name, True, blocked=status.blocked, clear=status.clear, working=status.working
         )
 
+    def _blocked(self) -> bool:
+        return bool(self.marks) and not ("trader_hung" in self.faults and self.process)
+
     def _working(self) -> int:
         stuck = "orders_stuck" in self.faults
         return self.working if stuck or not self.marks else 0
@@ -306,6 +321,12 @@ class SimHost:
         """Somebody runs another release by hand."""
         if self.process:
             self.process = replace(self.process, release=release)
+
+
+def plain(document: msgspec.Struct) -> dict[str, Any]:
+    """A struct as the agent's line holds it."""
+    values: dict[str, Any] = msgspec.to_builtins(document)
+    return values
 
 
 def _shown(process: SimProcess) -> Process:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.sim.drive import assert_truth, try_abort, try_deploy
-from tests.sim.host import SimHost
 from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode
 
@@ -40,11 +39,7 @@ def _begin(tmp_path: Path, seed: int) -> tuple[World, str, str, dict[str, int]]:
     old = world.release(1)
     assert try_deploy(world, old)[0] == ExitCode.PROVED
     new = world.release(2)
-    return world, old, new, {name: host.process.pid for name, host in world.truth.items() if host.process}
-
-
-def _reboot(host: SimHost) -> Callable[[], None]:
-    return host.reboot
+    return world, old, new, world.pids_now()
 
 
 @pytest.mark.parametrize("fault", [*LASTING, *LOST, "reboot"])
@@ -54,7 +49,7 @@ def test_one_fault(tmp_path: Path, phase: str, fault: str) -> None:
     seed = PHASES.index(phase) * 31 + len(fault)
     world, old, new, pids = _begin(tmp_path, seed)
     host = world.truth[random.Random(seed).choice(sorted(world.truth))]
-    world.when(phase, host.reboot if fault == "reboot" else lambda: host.faults.add(fault))
+    world.when(phase, host.reboot if fault == "reboot" else partial(host.faults.add, fault))
     code, ending = try_deploy(world, new)
     assert code in (ExitCode.PROVED, ExitCode.PREFLIGHT, ExitCode.LOCKED, ExitCode.MIXED, ExitCode.BROUGHT_BACK), code
     assert_truth(world, code, ending, old, new, pids)
@@ -71,7 +66,9 @@ def test_abort_after_the_fault_is_healed(tmp_path: Path, fault: str) -> None:
     phase = PHASES[seed % len(PHASES)]
 
     def strike() -> None:
-        host.reboot() if fault == "reboot" else host.faults.add(fault)
+        if fault == "reboot":
+            host.reboot()
+        host.faults.add(fault)
         world.die()
 
     world.when(phase, strike)
@@ -93,7 +90,6 @@ def test_random_worlds(tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     for _ in range(dice.randint(1, 4)):
         host = world.truth[dice.choice(sorted(world.truth))]
-        fault = dice.choice([*LASTING, *LOST])
-        world.when(dice.choice(PHASES), lambda host=host, fault=fault: host.faults.add(fault))
+        world.when(dice.choice(PHASES), partial(host.faults.add, dice.choice([*LASTING, *LOST])))
     code, ending = try_deploy(world, new)
     assert_truth(world, code, ending, old, new, pids)

@@ -12,6 +12,7 @@ from tests.sim.host import SimHost, join
 from tradeops.base.clock import VirtualClock
 from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, Unreachable
+from tradeops.checks.drift import FleetVerdict
 from tradeops.contracts.agent import PROTOCOL, AgentVerb, Hello
 from tradeops.contracts.binding import BINDING_SCHEMA, Binding
 from tradeops.contracts.codec import decode, encode
@@ -140,6 +141,9 @@ class World:
         self.hooks: list[tuple[str, Callable[[], None]]] = []
         self.seen: list[Progress] = []
         self._ids = 0
+        self.old = self.new = ""
+        self.pids: dict[str, int] = {}
+        self.verdict = FleetVerdict({})
         self._folder = folder
         self._dead = False
         self.key = RunKey.generate()
@@ -167,6 +171,10 @@ class World:
     def when(self, phase: str, act: Callable[[], None]) -> None:
         """Do `act` once, when the next phase of this name begins."""
         self.hooks.append((phase, act))
+
+    def pids_now(self) -> dict[str, int]:
+        """Host name -> pid of its trader."""
+        return {name: host.process.pid for name, host in self.truth.items() if host.process}
 
     def release(self, number: int, **kind: Any) -> str:
         """Build one into the operator's store; returns its id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from tradeops.contracts.agent import AgentVerb, Hello
@@ -88,5 +88,5 @@ class FanOut(Protocol):
         deadline a host is Unknown and no longer waited for. Any other exception is a bug and is raised after all ended.
         """
 
-
-Hosts = Mapping[str, Host]
+    def together(self, works: Sequence[Callable[[], None]]) -> None:
+        """Do different things side by side and wait for all; the first exception is raised after all have ended."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import msgspec
@@ -33,13 +32,12 @@ _ROUND_S = 2.0
 
 @dataclass(frozen=True)
 class Roads:
-    """How a kill travels. together: runs the given works side by side and returns when all ended."""
+    """How a kill travels."""
 
     controls: Controls
     agents: Agents
     fan_out: FanOut
     clock: Clock
-    together: Callable[[Sequence[Callable[[], None]]], None]
 
 
 @dataclass
@@ -170,7 +168,7 @@ def kill(
     works: list[Callable[[], None]] = [lambda: _https(roads, board, envelope, deadline_s)]
     if whole_host:
         works.append(lambda: _ssh(roads, board, envelope, deadline_s, len(hosts)))
-    roads.together(works)
+    roads.fan_out.together(works)
     return board.report(kill_id)
 
 
@@ -225,17 +223,3 @@ def _latch_all(roads: Roads, board: Board, envelope: Envelope, hosts: Sequence[H
     for name, outcome in outcomes.items():
         if not isinstance(outcome, Done):
             board.problem(name, "ssh", outcome.error.what)
-
-
-def side_by_side(works: Sequence[Callable[[], None]]) -> None:
-    """Real threads, one per road; an error in one is raised after all have ended."""
-    with ThreadPoolExecutor(max_workers=len(works), thread_name_prefix="kill-road") as pool:
-        futures = [pool.submit(work) for work in works]
-    for future in futures:
-        future.result()
-
-
-def in_turn(works: Sequence[Callable[[], None]]) -> None:
-    """One after the other: for a simulation, whose clock is a value."""
-    for work in works:
-        work()
