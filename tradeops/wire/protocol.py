@@ -235,7 +235,10 @@ class QueryOrder(Message, frozen=True, kw_only=True, tag="query"):
 
 
 class ExecutionReport(Message, frozen=True, kw_only=True, tag="report"):
-    """Something happened to an order. last_*: of this fill. leaves_qty: still working. trade_id: same on both sides."""
+    """Something happened to an order. last_*: of this fill. leaves_qty: still working. trade_id: same on both sides.
+
+    orig_client_id: with changed, the id before. request_id: with cancelled, the cancel's client id or the cancel-all's.
+    """
 
     kind: ExecKind
     client_id: Name
@@ -252,6 +255,7 @@ class ExecutionReport(Message, frozen=True, kw_only=True, tag="report"):
     last_price: AmountOrZero = 0
     trade_id: NameOrEmpty = ""
     orig_client_id: NameOrEmpty = ""
+    request_id: NameOrEmpty = ""
     tif: Tif = Tif.DAY
     code: Code = Code.NONE
     text: Text = ""

@@ -16,7 +16,7 @@ import msgspec
 
 from tradeops.base.clock import NS_PER_MS
 from tradeops.base.errors import UsageError
-from tradeops.wire.decimals import parse_amount
+from tradeops.contracts.units import parse_units
 from tradeops.wire.protocol import Side
 
 LINE_BYTES_MAX: Final = 1 << 20
@@ -84,8 +84,15 @@ class Counts:
 _QUOTE: Final = msgspec.json.Decoder(_QuoteLine)
 _TRADE: Final = msgspec.json.Decoder(_TradeLine)
 _STREAM_BYTES: Final = 80
-_amount: Final = lru_cache(maxsize=1 << 16)(parse_amount)
-"""Prices and sizes come again and again: looking one up costs a tenth of parsing it."""
+
+
+@lru_cache(maxsize=1 << 16)
+def _amount(text: str) -> int:
+    """Kept by text: prices and sizes come again and again, and looking one up costs a tenth of parsing it."""
+    amount = parse_units(text)
+    if amount < 0:
+        raise ValueError(f"{text!r} is below zero")
+    return amount
 
 
 def read_recorded(path: Path, counts: Counts | None = None) -> Iterator[RecordedQuote | RecordedTrade]:
