@@ -1,0 +1,142 @@
+"""Owner of the stop page: writes its words, beats, and notices when somebody damages it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradeops.contracts.directive import Scope
+from tradeops.contracts.pages import StopPage, StopWords
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the page is to mean. A change of these is a change of meaning and takes a new epoch."""
+
+    may_send: bool = False
+    scopes: tuple[Scope, ...] = ()
+    latch_cleared: int = 0
+
+
+class StopKeeper:
+    """The page as this guard holds it open. Not trading is always safe: on any doubt it says so and reports the damage."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._page: StopPage | None = None
+        self._beat_ns = 0
+        self._generation = 0
+        self.words = Words()
+        self.epoch = 0
+        self.latch = 0
+        self.stopped_at: int | None = 0
+
+    def open(self) -> tuple[StopWords | None, str]:
+        """Take up the page that is there. The words it had, and what is wrong with it (then call `mend`)."""
+        try:
+            self._page = StopPage(self._path, writable=True)
+        except FileNotFoundError:
+            return None, "the stop page is missing"
+        except (OSError, ValueError) as error:
+            return None, f"the stop page cannot be used: {error}"
+        found = self._page.read()
+        if found is None:
+            return None, "the stop page does not add up"
+        self.epoch, self.latch, self._generation = found.epoch, found.latch, found.scope_generation
+        return found, ""
+
+    def publish(self, words: Words, *, epoch: int, beat_ns: int) -> None:
+        """Make the page mean `words`, at once; `sync` makes it durable. Raises OSError, ValueError: the page is lost."""
+        if words.scopes != self.words.scopes:
+            self._generation += 1
+        if words.may_send:
+            self.stopped_at = None
+        elif self.words.may_send or self.stopped_at is None:
+            self.stopped_at = epoch
+        self.words, self.epoch = words, epoch
+        self._write(beat_ns)
+
+    def begin(self, words: Words, *, epoch: int, beat_ns: int) -> None:
+        """The first words of this process: nothing that was acknowledged to an earlier one counts."""
+        self.stopped_at = None if words.may_send else epoch
+        self.words, self.epoch = words, epoch
+        self._generation += 1
+        self._write(beat_ns)
+
+    def _write(self, beat_ns: int) -> None:
+        if self._page is None:
+            raise FileNotFoundError(f"{self._path}: not open")
+        self._page.write(
+            epoch=self.epoch,
+            may_send=self.words.may_send,
+            beat_ns=beat_ns,
+            latch_cleared=self.words.latch_cleared,
+            scope_generation=self._generation,
+            scopes=self.words.scopes,
+            durable=False,
+        )
+        self._beat_ns = beat_ns
+
+    def beat(self, now_ns: int) -> str:
+        """Say that the guard lives, if the page is still what this guard wrote; otherwise what is wrong with it."""
+        if problem := self._problem():
+            return problem
+        try:
+            self._write(now_ns)
+        except OSError as error:
+            return f"the stop page cannot be written: {error}"
+        return ""
+
+    def _problem(self) -> str:
+        if self._page is None:
+            return "the stop page is not open"
+        if not self._page.same_file():
+            return "the stop page was deleted, replaced or truncated"
+        found = self._page.read()
+        if found is None:
+            return "the stop page does not add up"
+        self.latch = found.latch
+        mine = (self.epoch, self.words.may_send, self._beat_ns, self.words.latch_cleared, self._generation, self.words.scopes)
+        if (found.epoch, found.may_send, found.beat_ns, found.latch_cleared, found.scope_generation, found.scopes) != mine:
+            return "the stop page was written by somebody else"
+        return ""
+
+    def mend(self, *, epoch: int) -> str:
+        """Halt through whatever is mapped, then have a whole, halted page under the right name. What still is wrong, or empty.
+
+        A trader that mapped a page which is no longer there sees it halted for ever.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            if self._page is not None:
+                self._page.mend(epoch=epoch, latch=self.latch)
+        self.words, self.epoch, self.stopped_at = Words(latch_cleared=self.latch), epoch, epoch
+        try:
+            if self._page is None or not self._page.same_file():
+                self._renew(epoch)
+        except (OSError, ValueError) as error:
+            return f"the stop page cannot be made anew: {error}"
+        self._beat_ns, self._generation = 0, 0
+        return ""
+
+    def _renew(self, epoch: int) -> None:
+        if os.path.lexists(self._path):
+            self._path.rename(self._path.with_name(f"{self._path.name}.damaged-{epoch}"))
+        StopPage.create(self._path)
+        page = StopPage(self._path, writable=True)
+        page.mend(epoch=epoch, latch=self.latch)
+        if self._page is not None:
+            self._page.close()
+        self._page = page
+
+    def sync(self) -> None:
+        """Wait until the words are on the disk. Raises OSError."""
+        if self._page is not None:
+            self._page.sync()
+
+    def close(self) -> None:
+        """Let go of the page; its last words stay, its beat ages."""
+        if self._page is not None:
+            self._page.close()
+            self._page = None

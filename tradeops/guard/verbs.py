@@ -1,0 +1,235 @@
+"""What each verb makes of the state: a table from verb to a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from tradeops.base.clock import NS_PER_S
+from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
+from tradeops.contracts.codec import unknown_fields
+from tradeops.contracts.directive import Verb
+from tradeops.contracts.entitle import RUN_VERBS
+from tradeops.contracts.status import Mark, MarkKind
+from tradeops.guard import marks
+from tradeops.guard.admit import Refusal
+from tradeops.guard.marks import KILLS_ENDED_MAX, MARKS_MAX, Decision, Facts, Now, Order
+from tradeops.guard.state import Lease, Permit, State
+
+PERMIT_PEOPLE: Final = 2
+LEASE_S_MAX: Final = 24 * 3600
+
+
+def decide(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    """The state after `order`. Raises Refusal: then the state stands as it is."""
+    directive = order.directive
+    if directive.verb is Verb.KILL:
+        return _kill(state, order, now)
+    if any(spent.id == directive.id for spent in state.spent):
+        if directive.verb is Verb.HALT and marks.marked(state, MarkKind.HALT, directive.id):
+            return Decision(state, already=True, cancel=directive.scope)
+        raise Refusal("replayed", f"directive {directive.id} was taken before", "read /v1/status for what it came to; sign a new one")
+    if order.run and directive.verb not in RUN_VERBS:
+        raise Refusal("not_for_runs", f"a run's key may not {directive.verb}", "people sign it")
+    if order.run and directive.run not in (None, order.run):
+        raise Refusal("wrong_run", f"signed for run {order.run}, speaks of run {directive.run}")
+    decision = _VERBS[directive.verb](state, order, facts, now)
+    return _with_state(decision, marks.spend(decision.state, directive, now))
+
+
+def _with_state(decision: Decision, state: State) -> Decision:
+    """The same decision with another state."""
+    return Decision(state, decision.already, decision.cancel)
+
+
+def _kill(state: State, order: Order, now: Now) -> Decision:
+    directive = order.directive
+    if directive.id in state.kills_ended:
+        raise Refusal("spent", f"kill {directive.id} was ended by a permit", "sign a new kill: it is taken at once")
+    standing = [mark for mark in marks.kills(state) if mark.id == directive.id]
+    if any(mark.scope == directive.scope or mark.scope.everything() for mark in standing):
+        return Decision(state, already=True, cancel=directive.scope)
+    mark = Mark(MarkKind.KILL, directive.id, order.by, directive.reason, now.wall_ns, order.run, directive.scope)
+    return Decision(marks.kill(state, mark, directive.issued_ns, now), cancel=directive.scope)
+
+
+def _halt(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    return Decision(_with_mark(state, order, MarkKind.HALT, now), cancel=order.directive.scope)
+
+
+def _hold(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    return Decision(_with_mark(state, order, MarkKind.HOLD, now))
+
+
+def _standby(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    return Decision(_with_mark(state, order, MarkKind.STANDBY, now))
+
+
+def _with_mark(state: State, order: Order, kind: MarkKind, now: Now) -> State:
+    if len(state.marks) >= MARKS_MAX:
+        raise Refusal("too_many", f"{MARKS_MAX} marks stand on this host", "it does not trade; end some first")
+    directive = order.directive
+    scope = directive.scope if kind is MarkKind.HALT else type(directive.scope)()
+    mark = Mark(kind, directive.id, order.by, directive.reason, now.wall_ns, order.run, scope)
+    return replace(state, marks=(*state.marks, mark))
+
+
+def _resume(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    directive = order.directive
+    if not directive.ends:
+        raise Refusal("ends_nothing", "a resume names the halts it ends", "read their ids from /v1/status")
+    _signed_after_floor(state, order)
+    named = [mark for mark in state.marks if mark.id in directive.ends]
+    for mark in named:
+        _may_resume(mark, order.run)
+    if facts.breaks and named:
+        raise Refusal("reconciliation_break", f"reconciliation is open: {'; '.join(facts.breaks)}", "explain the break first")
+    kept = tuple(mark for mark in state.marks if mark not in named)
+    return Decision(replace(state, marks=kept), already=not named)
+
+
+def _may_resume(mark: Mark, run: str | None) -> None:
+    if mark.kind in (MarkKind.KILL, MarkKind.UNARMED):
+        raise Refusal("needs_permit", f"{mark.id} is a {mark.kind}: a permit by two people ends it")
+    if mark.kind is MarkKind.STANDBY:
+        raise Refusal("needs_activation", f"{mark.id} is a standby: an activation ends it")
+    if run is not None and mark.run != run:
+        raise Refusal("not_its_own", f"{mark.id} was not set by run {run}", "one entitled person resumes it")
+    if run is not None and mark.kind is MarkKind.HOLD:
+        raise Refusal("needs_lease", f"{mark.id} is a hold", "the run ends it with a lease under a higher fence")
+
+
+def _signed_after_floor(state: State, order: Order) -> None:
+    if order.directive.issued_ns <= state.floor_ns:
+        late_s = (state.floor_ns - order.directive.issued_ns) / NS_PER_S
+        raise Refusal("signed_before", f"signed {late_s:.3f} s before this host was last killed or disarmed", "sign it anew, knowing that")
+
+
+def _permit(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    directive = order.directive
+    until_ns, cause = directive.args.get("until_ns"), directive.args.get("cause")
+    if len(set(order.people)) < PERMIT_PEOPLE:
+        raise Refusal("people", f"signed by {order.by or 'nobody'}; a permit needs {PERMIT_PEOPLE} people", status=403)
+    if not isinstance(cause, str) or not cause.strip():
+        raise Refusal("no_cause", "a permit says its cause", 'put it in args: {"cause": "..."}')
+    if not directive.scope.everything():
+        raise Refusal("scope", "a permit is for the whole host")
+    if until_ns is not None and (not isinstance(until_ns, int) or isinstance(until_ns, bool) or until_ns <= now.wall_ns):
+        raise Refusal("until", f"args.until_ns is {until_ns!r}: not a time to come, by this host's clock")
+    _known_args(directive.args, {"cause", "until_ns"})
+    unnamed = sorted({mark.id for mark in marks.kills(state)} - set(directive.ends))
+    if unnamed:
+        raise Refusal(
+            "kill_not_named",
+            f"does not name the standing kills {', '.join(unnamed)}",
+            "both people look at each and sign a permit that names them",
+        )
+    _signed_after_floor(state, order)
+    if facts.breaks:
+        raise Refusal("reconciliation_break", f"reconciliation is open: {'; '.join(facts.breaks)}", "explain the break first")
+    if facts.trader_problem:
+        raise Refusal("not_proved", f"what runs here is not proved: {facts.trader_problem}", "deploy or repair the trader, then permit")
+    permit = Permit(directive.id, directive.issued_ns, order.people, cause, order.envelope, until_ns)
+    kept = tuple(mark for mark in state.marks if mark.kind not in (MarkKind.KILL, MarkKind.UNARMED))
+    ended = tuple(dict.fromkeys((*state.kills_ended, *directive.ends)))[-KILLS_ENDED_MAX:]
+    return Decision(replace(state, permit=permit, marks=kept, kills_ended=ended, latch_cleared=state.latch_seen))
+
+
+def _known_args(args: dict[str, Any], known: set[str]) -> None:
+    if extra := sorted(set(args) - known):
+        raise Refusal("unknown_fields", f"args carry what this guard does not know: {', '.join(extra)}", "upgrade the platform")
+
+
+def _activate(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    args = order.directive.args
+    _known_args(args, {"token", "slot"})
+    token = _count(args, "token")
+    _signed_after_floor(state, order)
+    if token <= state.token:
+        raise Refusal("older", f"activation token {token}, {state.token} was seen")
+    kept = tuple(mark for mark in state.marks if mark.kind is not MarkKind.STANDBY)
+    return Decision(replace(state, marks=kept, token=token))
+
+
+def _lease(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    args = order.directive.args
+    _known_args(args, {"lease_s", "fence"})
+    lease_s, fence = _count(args, "lease_s"), _count(args, "fence", default=0)
+    run = order.run or order.directive.run
+    if run is None:
+        raise Refusal("no_run", "a lease names its run")
+    if lease_s > LEASE_S_MAX:
+        raise Refusal("too_long", f"a lease of {lease_s} s; at most {LEASE_S_MAX}")
+    if fence < state.fence:
+        raise Refusal("fenced", f"fence {fence}, {state.fence} was seen: another run has taken over")
+    hold = next((mark for mark in state.marks if mark.kind is MarkKind.HOLD and mark.run == run), None)
+    if hold is not None and fence <= state.fence:
+        raise Refusal("held", f"{hold.id} stands", "take the run up again under a higher fence, or one person resumes")
+    kept = tuple(mark for mark in state.marks if not (mark.kind is MarkKind.HOLD and mark.run == run))
+    lease = Lease(run, fence, lease_s, now.monotonic_ns + lease_s * NS_PER_S) if lease_s else None
+    return Decision(replace(state, marks=kept, lease=lease, fence=fence))
+
+
+def _count(args: dict[str, Any], name: str, *, default: int | None = None) -> int:
+    value = args.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise Refusal("malformed", f"args.{name} is {value!r}, not a whole number of zero or more", status=400)
+    return value
+
+
+def _overlay(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    args = order.directive.args
+    _known_args(args, {"overlay"})
+    new = _read_overlay(args.get("overlay"))
+    if new.fleet != order.directive.fleet:
+        raise Refusal("wrong_fleet", f"the overlay is for fleet {new.fleet!r}", status=400)
+    if new.number <= state.overlay_number:
+        raise Refusal("older", f"overlay {new.number}, {state.overlay_number} is in force")
+    if state.overlay is not None and state.overlay_release == facts.release:
+        body = msgspec.json.decode(state.overlay.body())
+        _tighter(_read_overlay(body["args"]["overlay"]), new)
+    return Decision(
+        replace(
+            state, overlay_number=new.number, overlay=order.envelope, overlay_release=facts.release, symbols_blocked=new.symbols_blocked
+        )
+    )
+
+
+def _read_overlay(raw: object) -> Overlay:
+    try:
+        overlay = msgspec.convert(raw, Overlay)
+    except msgspec.ValidationError as error:
+        raise Refusal("malformed", f"args.overlay: {error}", status=400) from None
+    if extra := unknown_fields(msgspec.json.encode(raw), Overlay):
+        raise Refusal(
+            "unknown_fields", f"the overlay carries what this guard does not know: {', '.join(sorted(extra))}", "upgrade the platform"
+        )
+    if overlay.schema != OVERLAY_SCHEMA:
+        raise Refusal("unknown_schema", f"overlay schema {overlay.schema!r}, this guard knows {OVERLAY_SCHEMA!r}")
+    return overlay
+
+
+def _tighter(old: Overlay, new: Overlay) -> None:
+    """An overlay over the same release may only tighten. Raises Refusal naming what it would loosen."""
+    loosened = [f"flag {flag}" for flag in old.flags_off if flag not in new.flags_off]
+    loosened += [f"symbol {symbol}" for symbol in old.symbols_blocked if symbol not in new.symbols_blocked]
+    loosened += [f"limit {name}" for name, value in old.limits.items() if name not in new.limits or new.limits[name] > value]
+    if old.flow_cap_ppm is not None and (new.flow_cap_ppm is None or new.flow_cap_ppm > old.flow_cap_ppm):
+        loosened.append("the flow cap")
+    if loosened:
+        raise Refusal("loosens", f"overlay {new.number} would loosen {', '.join(loosened)}", "loosening is a release, with its gates")
+
+
+_VERBS: Final[dict[Verb, Callable[[State, Order, Facts, Now], Decision]]] = {
+    Verb.HALT: _halt,
+    Verb.RESUME: _resume,
+    Verb.PERMIT: _permit,
+    Verb.STANDBY: _standby,
+    Verb.ACTIVATE: _activate,
+    Verb.OVERLAY: _overlay,
+    Verb.HOLD: _hold,
+    Verb.LEASE: _lease,
+}

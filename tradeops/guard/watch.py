@@ -1,0 +1,156 @@
+"""The trader as its neighbour sees it: vitals and /proc in, facts and trips out. Judgements are pure; `look` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tradeops.base.clock import NS_PER_MS
+from tradeops.base.digest import short
+from tradeops.contracts.metrics import Counter
+from tradeops.contracts.pages import read_vitals
+from tradeops.contracts.status import Vitals
+from tradeops.guard.process import alive
+
+STALE_NS_MAX: Final = 3_000 * NS_PER_MS
+"""Older vitals halt a trader that trades (ours; no regulation gives a number)."""
+FRESH_NS_MAX: Final = 1_000 * NS_PER_MS
+"""What a permit and health demand."""
+FIT_STATES: Final = frozenset({"ready", "halted"})
+
+
+@dataclass(frozen=True)
+class Trader:
+    """vitals None: none were ever written, or none that add up.  alive: the process that wrote them.
+
+    strangers: further processes of the service.  age_ns: of the vitals' beat.
+    """
+
+    vitals: Vitals | None = None
+    age_ns: int | None = None
+    alive: bool = False
+    strangers: tuple[int, ...] = ()
+
+    def fresh(self, age_ns_max: int = FRESH_NS_MAX) -> bool:
+        """Whether the vitals are of a living process and not older than that."""
+        return self.alive and self.age_ns is not None and self.age_ns <= age_ns_max
+
+
+@dataclass(frozen=True)
+class Trip:
+    """A control that has tripped, and what it measured."""
+
+    control: str
+    measured: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the host's slot is to run, None where it cannot be read."""
+
+    release: str | None = None
+    binding: str | None = None
+
+
+def look(vitals_page: Path, now_ns: int, strangers: tuple[int, ...] = ()) -> Trader:
+    """Read the page and ask /proc. strangers: as last scanned."""
+    vitals = read_vitals(vitals_page)
+    if vitals is None:
+        return Trader(strangers=strangers)
+    identity = vitals.identity
+    return Trader(
+        vitals,
+        max(0, now_ns - vitals.beat_ns),
+        alive(identity.pid, identity.start_ticks),
+        tuple(pid for pid in strangers if pid != identity.pid),
+    )
+
+
+def blocked(trader: Trader, stopped_at: int | None, epoch: int, processes: Callable[[], tuple[int, ...]]) -> bool:
+    """Proved that no order can leave: the gate acknowledged the words that stop it with nothing queued, or no process lives.
+
+    stopped_at: the first epoch since which the page says so; None: it does not.  processes: those of the service.
+    """
+    if stopped_at is None:
+        return False
+    vitals = trader.vitals
+    if vitals is not None and trader.alive:
+        return stopped_at <= vitals.ack_epoch <= epoch and vitals.send_queue == 0
+    return not processes()
+
+
+def unproved(trader: Trader, wanted: Wanted) -> str:
+    """Why what runs here is not proved and fit to trade; empty when it is (K07, D17)."""
+    vitals = trader.vitals
+    if vitals is None:
+        return "no trader writes its vitals"
+    if not trader.alive:
+        return f"its process {vitals.identity.pid} is gone"
+    if not trader.fresh():
+        return f"its vitals are {(trader.age_ns or 0) / NS_PER_MS:.0f} ms old"
+    if vitals.state not in FIT_STATES:
+        return f"it is {vitals.state}"
+    if problem := misfit(trader, wanted):
+        return problem
+    if down := sorted(venue for venue, state in vitals.sessions.items() if state != "up"):
+        return f"its session with {', '.join(down)} is down"
+    if vitals.warnings:
+        return f"it warned since its start: {'; '.join(vitals.warnings[:3])}"
+    return ""
+
+
+def misfit(trader: Trader, wanted: Wanted) -> str:
+    """In what the running process differs from what the slot says; empty when in nothing."""
+    if trader.vitals is None:
+        return ""
+    identity = trader.vitals.identity
+    if wanted.release is None:
+        return f"slot {identity.slot} leads to no release"
+    if identity.release != wanted.release:
+        return f"it runs release {short(identity.release)}, slot {identity.slot} says {short(wanted.release)}"
+    if wanted.binding is not None and identity.binding != wanted.binding:
+        return f"it runs binding {short(identity.binding)}, slot {identity.slot} says {short(wanted.binding)}"
+    return ""
+
+
+def watchdog(trader: Trader, wanted: Wanted) -> tuple[Trip, ...]:
+    """What halts a host that trades: a trader that is gone, that no longer beats, or that is another than it should be."""
+    if trader.vitals is None:
+        return (Trip("trader-vitals", "no vitals can be read"),)
+    identity = trader.vitals.identity
+    if not trader.alive:
+        return (Trip("trader-dead", f"process {identity.pid} is gone"),)
+    trips = []
+    if not trader.fresh(STALE_NS_MAX):
+        age_ms = (trader.age_ns or 0) / NS_PER_MS
+        trips.append(Trip("trader-beat", f"vitals are {age_ms:.0f} ms old, {STALE_NS_MAX / NS_PER_MS:.0f} ms allowed"))
+    if problem := misfit(trader, wanted):
+        trips.append(Trip("drift", problem))
+    return tuple(trips)
+
+
+class OutVersusIn:
+    """Orders that left, by drop copy, against signals that came in, since both were first seen together (R06). Pure."""
+
+    def __init__(self, *, ratio_max: int = 10, slack_orders: int = 100) -> None:
+        self._ratio_max = ratio_max
+        self._slack = slack_orders
+        self._process: tuple[int, int] | None = None
+        self._out_before = 0
+        self._in_before = 0
+
+    def measure(self, trader: Trader, orders_out: int) -> Trip | None:
+        """orders_out: new and changed orders that the venues have reported since this guard started."""
+        if trader.vitals is None:
+            return None
+        identity = trader.vitals.identity
+        signals = trader.vitals.counters.get(Counter.SIGNALS, 0)
+        if self._process != (identity.pid, identity.start_ticks):
+            self._process, self._out_before, self._in_before = (identity.pid, identity.start_ticks), orders_out, signals
+        came_in, went_out = signals - self._in_before, orders_out - self._out_before
+        allowed = self._slack + self._ratio_max * came_in
+        if went_out <= allowed:
+            return None
+        return Trip("out-versus-in", f"{went_out} orders out, {came_in} signals in; {allowed} allowed")
