@@ -54,6 +54,13 @@ def trader_tree(into: Path, ingredients: Ingredients, config: Path | None) -> No
         shutil.copytree(config, into / "config", symlinks=True)
 
 
+def platform_tree(into: Path, ingredients: Ingredients) -> None:
+    """The platform's tree: `guard.py`, `lib/`, and `agent/`, which stands on the standard library alone. Raises as `layer`."""
+    daemon_tree(into, ingredients, GUARD_ROOMS, {"guard.py": "tradeops.guard.main"})
+    shutil.copytree(ingredients.package / "agent", into / "agent", ignore=shutil.ignore_patterns("__pycache__"))
+    compile_tree(into / "agent")
+
+
 def daemon_tree(into: Path, ingredients: Ingredients, rooms: Iterable[str], launchers: Mapping[str, str]) -> None:
     """A tree of `rooms` of our package with their libraries; launchers: file name -> module with a `main()`.
 

@@ -68,15 +68,18 @@ class LimitsEntry(Strict):
 
 
 class FlagEntry(Strict):
-    """A flag the code knows. meaning: what turning it on does, in words that will still be true in years."""
+    """A flag the code knows. meaning: what turning it on does, in words that will still be true in years.
+
+    active: this release turns it on (the key is not `on`, which YAML reads as yes).
+    """
 
     id: FlagId
     meaning: Annotated[str, Field(min_length=10)]
-    on: bool = False
+    active: bool = False
 
     def flag(self) -> Flag:
         """As the manifest holds it."""
-        return Flag(self.id, meaning_digest(self.meaning), self.on)
+        return Flag(self.id, meaning_digest(self.meaning), self.active)
 
 
 class StartEntry(Strict):

@@ -31,6 +31,6 @@ def link_problem(path: str, target: str) -> str | None:
         return f"links to {target[:80]!r}, which is not a relative path"
     parts = target.split("/")
     climb = next((at for at, part in enumerate(parts) if part != ".."), len(parts))
-    if climb > path.count("/") or ".." in parts[climb:]:
+    if climb > path.count("/") or not parts[climb:] or any(part in ("", ".", "..") for part in parts[climb:]):
         return f"links to {target[:80]!r}, which may leave the release"
     return None

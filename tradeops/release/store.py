@@ -22,7 +22,7 @@ from tradeops.contracts.manifest import File, Manifest
 from tradeops.release import bundle
 from tradeops.release.manifest import check_manifest
 
-ENVELOPE_BYTES_MAX = 128 << 20
+ENVELOPE_BYTES_MAX = 64 << 20
 _PREFIX_CHARS_MIN = 4
 _COPY_BYTES = 1 << 20
 

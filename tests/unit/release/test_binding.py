@@ -1,0 +1,59 @@
+"""Bindings and overlays: signed per host, opened only when the policy's people signed them for this fleet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.release.conftest import Workshop
+from tradeops.base.errors import Refused, SignatureInvalid, UsageError
+from tradeops.contracts.binding import OVERLAY_SCHEMA, Binding, Overlay
+from tradeops.contracts.signature import RunKey
+from tradeops.release.binding import load_bindings, make_binding, open_document, sign_bindings, sign_document
+
+DATA: dict[str, Any] = {
+    "fleet": "lab",
+    "environment": "staging",
+    "host": "host-1",
+    "service": "trader",
+    "venues": [
+        {"name": "SIM", "order_entry": "ws://venue/1", "market_data": "ws://venue/2", "drop_copy": "ws://venue/3", "account": "one"}
+    ],
+    "instruments": [{"symbol": "AAA", "tick": 10_000_000, "lot": 1_000_000_000, "reference_price": 10**11, "as_of_wall_ns": 1}],
+    "budgets": {"gross": 10**15},
+}
+
+
+def test_bindings_go_through_their_folder(workshop: Workshop, tmp_path: Path) -> None:
+    """Made, signed, kept as HOST.json with nobody else reading, loaded, opened: the same. A host without one is left out."""
+    binding = make_binding(DATA)
+    signed = sign_bindings([binding], workshop.signer, tmp_path / "bindings")
+    assert (tmp_path / "bindings" / "host-1.json").stat().st_mode & 0o777 == 0o600
+    assert load_bindings(tmp_path / "bindings", ["host-1", "host-2"]) == signed
+    assert open_document(signed["host-1"], Binding, workshop.policy) == binding
+
+
+@pytest.mark.parametrize("change", [{"colour": "red"}, {"venues": 1}, {"budgets": {"gross": "much"}}, {"host": None}])
+def test_malformed_bindings_are_named(change: dict[str, Any]) -> None:
+    """Unknown, of a wrong type, missing."""
+    with pytest.raises(UsageError):
+        make_binding({**DATA, **change})
+    with pytest.raises(UsageError):
+        make_binding({name: value for name, value in DATA.items() if name != "host"})
+
+
+def test_what_must_not_be_opened(workshop: Workshop) -> None:
+    """A05: by a stranger, for another fleet, an overlay as a binding, another schema."""
+    binding = make_binding(DATA)
+    overlay = Overlay(OVERLAY_SCHEMA, "lab", 1, flags_off=("smars-7",))
+    assert open_document(sign_document(overlay, workshop.signer), Overlay, workshop.policy) == overlay
+    with pytest.raises(SignatureInvalid):
+        open_document(sign_document(binding, RunKey.generate()), Binding, workshop.policy)
+    with pytest.raises(SignatureInvalid):
+        open_document(sign_document(overlay, workshop.signer), Binding, workshop.policy)
+    with pytest.raises(Refused, match="fleet"):
+        open_document(sign_document(make_binding({**DATA, "fleet": "other"}), workshop.signer), Binding, workshop.policy)
+    with pytest.raises(Refused, match="schema"):
+        open_document(sign_document(make_binding({**DATA, "schema": "x"}), workshop.signer), Binding, workshop.policy)
