@@ -13,7 +13,7 @@ import msgspec
 from tradeops.base.clock import Clock
 from tradeops.contracts.directive import Scope
 from tradeops.wire.auth import proof
-from tradeops.wire.errors import BadMessage, LogonRejected, SessionLost
+from tradeops.wire.errors import BadMessage, LogonRejected, SessionLost, VenueError
 from tradeops.wire.link import DEFAULT_TIMEOUTS, Link, Queued, Timeouts
 from tradeops.wire.protocol import (
     PATH_DROP_COPY,
@@ -165,8 +165,15 @@ class DropCopyClient:
     async def receive(self) -> DropReport | DropSnapshot | Notice:
         """The next message, already taken into the view. A snapshot comes as its last piece.
 
-        Raises SessionLost (ended, silent, or a message is missing: connect again), BadMessage.
+        Raises SessionLost (ended, silent, or a message is missing), BadMessage; the session is then closed: connect again.
         """
+        try:
+            return await self._next()
+        except VenueError:
+            await self.close()
+            raise
+
+    async def _next(self) -> DropReport | DropSnapshot | Notice:
         while True:
             if self._link is None:
                 raise SessionLost("not connected", where=self.config.session, next="connect first")
@@ -221,7 +228,6 @@ class DropCopyClient:
     def _in_order(self, reached: int, *, counted: bool) -> None:
         expected = self._last_frame + 1 if counted else self._last_frame
         if reached != expected:
-            self._whole = False
             raise SessionLost(
                 f"message {reached} came, {expected} was due",
                 where=self.config.session,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from tradeops.wire.errors import SendQueueFull, SessionLost, VenueUnreachable
 from tradeops.wire.protocol import FRAME_BYTES_MAX
 
 _BUFFER_POLL_S = 0.001
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that have never been sent
 _CLOSE_CODES = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
 
 
@@ -37,6 +40,17 @@ class _Socket(aiohttp.ClientWebSocketResponse):
     def __init__(self, reader: Any, writer: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(reader, writer, *args, **kwargs)
         self.transport: asyncio.Transport = writer.transport
+
+
+def _unsent_in_kernel(transport: asyncio.Transport) -> int:
+    """Bytes the kernel holds because the other side does not read; 0 for a dead socket, which emits nothing any more."""
+    held = transport.get_extra_info("socket")
+    if held is None or held.fileno() < 0:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(held.fileno(), _SIOCOUTQNSD, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +94,10 @@ class Link:
 
     @property
     def send_queue(self) -> int:
-        """Bytes that were handed over and have not left this process."""
-        buffered = self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
-        return self._queue_bytes + buffered
+        """Bytes that were handed over and have not been put on the wire: ours, the transport's, and the kernel's unsent ones."""
+        if self._socket is None:
+            return self._queue_bytes
+        return self._queue_bytes + self._socket.transport.get_write_buffer_size() + _unsent_in_kernel(self._socket.transport)
 
     async def open(self) -> None:
         """Connect. Raises VenueUnreachable."""

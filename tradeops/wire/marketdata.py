@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from tradeops.wire.errors import BadMessage, SessionLost
+from tradeops.wire.errors import BadMessage, SessionLost, VenueError
 from tradeops.wire.link import Link, Timeouts
 from tradeops.wire.protocol import PATH_MARKET_DATA, AmountOrZero, Heartbeat, Message, Name, Names, Notice, Side, frame
 
@@ -157,7 +157,14 @@ class FeedClient:
         return answer
 
     async def receive(self) -> Tick:
-        """The next batch. Raises SessionLost (ended, or silent: a quiet market still beats), BadMessage."""
+        """The next batch. Raises SessionLost (ended, or silent: a quiet market still beats), BadMessage; it is then closed."""
+        try:
+            return await self._next()
+        except VenueError:
+            await self.close()
+            raise
+
+    async def _next(self) -> Tick:
         while True:
             if self._link is None:
                 raise SessionLost("not subscribed", where=self.url)

@@ -12,8 +12,6 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
-UNIT: Final = 1_000_000_000
-"""One whole coin, share, dollar in the integers of this protocol."""
 AMOUNT_MAX: Final = (1 << 63) - 1
 FRAME_BYTES_MAX: Final = 4 << 20
 PATH_ORDERS: Final = "/v1/orders"

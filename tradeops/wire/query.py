@@ -12,5 +12,5 @@ def query(session: OrderSession, client_id: str, *, request_id: str) -> None:
 
 
 def reached_venue(status: OrderStatus) -> bool:
-    """Whether the venue ever had the order; False: it may be sent anew, under its old client id or never."""
+    """Whether the venue ever had the order. No is final: a venue takes a session's logon only when its old connection is gone."""
     return status.state is not OrderState.UNKNOWN

@@ -10,7 +10,7 @@ import msgspec
 
 from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.wire.auth import proof
-from tradeops.wire.errors import BadMessage, LogonRejected, SessionLost
+from tradeops.wire.errors import BadMessage, LogonRejected, SessionLost, VenueError
 from tradeops.wire.link import DEFAULT_TIMEOUTS, Link, Queued, Timeouts
 from tradeops.wire.protocol import (
     PATH_ORDERS,
@@ -140,12 +140,18 @@ class OrderSession:
         self._open_link().send(item, always=always)
 
     async def receive(self) -> Received:
-        """The next message in order, each once. Raises SessionLost (ended, silent, gap not filled), BadMessage."""
-        while not self._ready:
-            link = self._open_link()
-            seq, message = self._decode(await link.receive())
-            self._take(seq, message)
-            self._fill_gaps(seq, message)
+        """The next message in order, each once.
+
+        Raises SessionLost (ended, silent, gap not filled), BadMessage; the session is then closed: nothing is sent into a dead one.
+        """
+        try:
+            while not self._ready:
+                seq, message = self._decode(await self._open_link().receive())
+                self._take(seq, message)
+                self._fill_gaps(seq, message)
+        except VenueError:
+            await self.close()
+            raise
         received = self._ready.popleft()
         self._delivered = received.seq or self._delivered
         return received
@@ -195,7 +201,10 @@ class OrderSession:
             self._ready.append(Received(0, message))
             return
         before = self._inbound.last
-        ready = self._inbound.accept(seq, message)
+        try:
+            ready = self._inbound.accept(seq, message)
+        except OverflowError as error:
+            raise SessionLost(str(error), where=self.config.session) from None
         self._ready.extend(Received(before + n, one) for n, one in enumerate(ready, start=1))
 
     def _fill_gaps(self, seq: int, message: OrdersDown) -> None:
