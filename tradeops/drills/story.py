@@ -1,0 +1,150 @@
+"""A story is a list of acts; an act is one command line of the tool with the exit code it must end in.
+
+The commands are run as a person would run them, as processes of their own, so that nothing is proved by a shortcut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tradeops.base.clock import NS_PER_S, Clock
+from tradeops.base.digest import short
+from tradeops.base.errors import ExitCode
+from tradeops.fleet.inventory import load_fleet
+from tradeops.release.store import Store
+
+ACT_TIMEOUT_S = 180.0
+RELEASE = "RELEASE"
+"""Stands in an act's argv for the id of the release with the act's number."""
+_TAIL_LINES = 12
+
+
+@dataclass(frozen=True)
+class Act:
+    """name, says: for the person.  argv: after `tradeops`.  trading: how many hosts must trade afterwards, None: not asked.
+
+    release: number of the release that RELEASE stands for.  names: what the command's words must contain, as the odd host.
+    """
+
+    name: str
+    says: str
+    argv: tuple[str, ...]
+    expected: ExitCode = ExitCode.PROVED
+    trading: int | None = None
+    release: int | None = None
+    names: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an act came to. problem: why it is not as expected, "" when it is."""
+
+    act: Act
+    command: str
+    exit_code: int
+    seconds: float
+    problem: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether all was as expected."""
+        return not self.problem
+
+    def document(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return {
+            "name": self.act.name,
+            "command": self.command,
+            "expected_exit": int(self.act.expected),
+            "exit": self.exit_code,
+            "seconds": round(self.seconds, 2),
+            "ok": self.ok,
+            "problem": self.problem,
+        }
+
+
+def spell(argv: Sequence[str]) -> str:
+    """A command line as a person would type it."""
+    return "tradeops " + " ".join(f'"{word}"' if " " in word else word for word in argv)
+
+
+class Stage:
+    """Where acts are played: a folder with a fleet file. tell: one line for the person who watches."""
+
+    def __init__(self, folder: Path, clock: Clock, tell: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._tell = tell
+
+    def play(self, acts: Sequence[Act]) -> list[Done]:
+        """Every act in turn; the first that is not as expected is the last."""
+        done: list[Done] = []
+        for act in acts:
+            done.append(self._play(act))
+            if not done[-1].ok:
+                break
+        return done
+
+    def run(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """One command line of the tool, in the folder. A command that hangs ends with exit code 1."""
+        command = [sys.executable, "-m", "tradeops", *argv]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TRADEOPS_")}
+        try:
+            return subprocess.run(
+                command,
+                cwd=self._folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=ACT_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(command, 1, "", f"no end within {ACT_TIMEOUT_S:.0f} s")
+
+    def _play(self, act: Act) -> Done:
+        argv = self._argv(act)
+        self._tell("")
+        self._tell(f"== {act.says}")
+        self._tell(f"$ {spell(argv)}")
+        began_ns = self._clock.monotonic_ns()
+        finished = self.run(argv)
+        seconds = (self._clock.monotonic_ns() - began_ns) / NS_PER_S
+        words = (finished.stdout + finished.stderr).rstrip()
+        for line in words.splitlines()[-_TAIL_LINES:]:
+            self._tell(f"  {line}")
+        problem = self._problem(act, finished.returncode, words)
+        self._tell(f"  exit {finished.returncode} in {seconds:.1f} s" + (f" - NOT AS EXPECTED: {problem}" if problem else ", as expected"))
+        return Done(act, spell(argv), finished.returncode, seconds, problem)
+
+    def _argv(self, act: Act) -> tuple[str, ...]:
+        if act.release is None:
+            return act.argv
+        found = Store(load_fleet(self._folder / "fleet.yml").state.releases).list()
+        release = next(short(one.id) for one in found if one.manifest.predicate.number == act.release)
+        return tuple(release if word == RELEASE else word for word in act.argv)
+
+    def _problem(self, act: Act, exit_code: int, words: str) -> str:
+        if exit_code != act.expected:
+            return f"exit {exit_code}, {int(act.expected)} expected"
+        if act.names not in words:
+            return f"it does not name {act.names}"
+        return "" if act.trading is None else self._trading_problem(act.trading)
+
+    def _trading_problem(self, expected: int) -> str:
+        """Ask the fleet itself how many hosts trade."""
+        answer = self.run(["status", "--json"])
+        try:
+            hosts = json.loads(answer.stdout)["hosts"]
+            trading = sum(bool(host["trading"]) for host in hosts)
+        except (ValueError, KeyError, TypeError):
+            return f"status cannot be read: {answer.stdout[:200]}{answer.stderr[:200]}"
+        return "" if trading == expected else f"{trading} hosts trade, {expected} expected"
