@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tradeops.base.errors import UsageError
 from tradeops.cli.render import Printer
 
 if TYPE_CHECKING:
     from tradeops.base.clock import Clock
+    from tradeops.contracts.binding import Overlay
+    from tradeops.contracts.envelope import Envelope
+    from tradeops.contracts.policy import Policy
+    from tradeops.contracts.signature import Signer
+    from tradeops.deploy.playbook import Playbook
+    from tradeops.deploy.site import Progress, Site
+    from tradeops.fleet.agent import SshAgents
+    from tradeops.fleet.fanout import ThreadFanOut
+    from tradeops.fleet.host import Host
     from tradeops.fleet.inventory import Fleet
+    from tradeops.fleet.ports import Controls
+    from tradeops.fleet.ssh import Ssh
+    from tradeops.record.audit import Audit
+    from tradeops.release.store import Store
+
+_ENVELOPE_BYTES_MAX = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -45,3 +63,176 @@ class Context:
         from tradeops.fleet.inventory import load_fleet
 
         return load_fleet(self.options.fleet)
+
+    def chosen(self, *, all_hosts: bool, hosts: Sequence[str], tags: Sequence[str]) -> tuple[Host, ...]:
+        """The hosts a stopping or starting command is meant for; never all of them by leaving something out."""
+        from tradeops.fleet.inventory import select
+
+        if all_hosts == bool(hosts or tags):
+            raise UsageError("say which hosts: --all, or --host and --tag", next="`tradeops fleet list` prints names and tags")
+        return select(self.fleet, hosts=hosts, tags=tags)
+
+    def new_id(self) -> str:
+        """A run's or directive's id: by time, and never twice."""
+        from tradeops.cli.report import when
+
+        stamp = "".join(sign for sign in when(self.clock.wall_ns()) if sign.isdecimal())
+        return f"{stamp}-{secrets.token_hex(3)}"
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy in force. Raises UsageError when there is none."""
+        from tradeops.contracts.entitle import stored_policy
+
+        return stored_policy(self._envelope(self.fleet.state.policy_file, "policy"))
+
+    @cached_property
+    def _who(self) -> tuple[str, Signer]:
+        return self.signer_of(self.options.person, self.options.key)
+
+    def signer_of(self, person: str | None, key: str | None = None) -> tuple[str, Signer]:
+        """A person and a signer with that person's key. Raises UsageError."""
+        from tradeops.cli.people import signer_of
+
+        return signer_of(self.policy, self.fleet.state.keys, person=person, key=key)
+
+    @property
+    def person(self) -> str:
+        """Who acts."""
+        return self._who[0]
+
+    @property
+    def signer(self) -> Signer:
+        """With that person's key."""
+        return self._who[1]
+
+    @cached_property
+    def ssh(self) -> Ssh:
+        """One connection per host for the whole command."""
+        from tradeops.fleet.ssh import Ssh
+
+        fleet, ask = self.fleet, self._passphrase if self.printer.interactive else None
+        return Ssh(deadlines=fleet.deadlines, jumps=fleet.jumps, known_hosts=fleet.known_hosts, ask_passphrase=ask, clock=self.clock)
+
+    def _passphrase(self, path: str) -> str:
+        import getpass
+
+        return getpass.getpass(f"passphrase of {path}: ")
+
+    @cached_property
+    def agents(self) -> SshAgents:
+        """Agent sessions over SSH."""
+        from tradeops.fleet.agent import SshAgents
+
+        return SshAgents(self.ssh, fleet=self.fleet.name)
+
+    @cached_property
+    def fan_out(self) -> ThreadFanOut:
+        """Many hosts side by side."""
+        from tradeops.fleet.fanout import ThreadFanOut
+
+        return ThreadFanOut(self.clock)
+
+    @cached_property
+    def controls(self) -> Controls:
+        """The guards' control API."""
+        from tradeops.fleet.control import HttpControls
+
+        return HttpControls(self.fleet.state.tls, self.clock)
+
+    @cached_property
+    def store(self) -> Store:
+        """Releases on this machine."""
+        from tradeops.release.store import Store
+
+        return Store(self.fleet.state.releases)
+
+    def audit_as(self, actor: str) -> Audit:
+        """The audit chain, written as `actor`."""
+        from tradeops.record.audit import Audit
+
+        return Audit(self.fleet.state.audit, clock=self.clock, actor=actor)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The audit chain, what a kill still owes it brought home first. Raises NotRecorded."""
+        from tradeops.record.urgent import redeem
+
+        audit = self.audit_as(self.person)
+        redeem(audit, self.spills)
+        return audit
+
+    @property
+    def spills(self) -> tuple[Path, ...]:
+        """Where a kill leaves its records when the chain cannot be written."""
+        return (self.fleet.state.root / "audit.owed.jsonl", Path.home() / f".tradeops-owed-{self.fleet.name}.jsonl")
+
+    @cached_property
+    def overlay(self) -> tuple[Envelope, Overlay] | None:
+        """The overlay in force."""
+        from tradeops.release.overlay import newest_overlay
+
+        return newest_overlay(self.fleet.state.overlays, self.policy)
+
+    def playbook(self, name: str) -> Playbook:
+        """By name, from `playbooks/` beside the fleet file or those that come with the tool; or a file. Raises UsageError."""
+        from tradeops.base.shipped import shipped
+        from tradeops.deploy.playbook import load_playbook
+
+        if name.endswith((".yml", ".yaml")):
+            return load_playbook(Path(name))
+        for folder in (self.fleet.path.resolve().parent / "playbooks", shipped("playbooks")):
+            if (folder / f"{name}.yml").is_file():
+                return load_playbook(folder / f"{name}.yml")
+        raise UsageError(
+            f"there is no playbook {name!r}", where=str(self.fleet.path.parent / "playbooks"), next="`tradeops init` scaffolds them"
+        )
+
+    def site(self, progress: Callable[[Progress], None]) -> Site:
+        """What a run works with. Raises UsageError, Refused when something is missing or not signed."""
+        from tradeops.deploy.site import Site
+        from tradeops.release.binding import load_bindings
+
+        fleet, overlay = self.fleet, self.overlay
+        return Site(
+            fleet=fleet.name,
+            environment=fleet.environment,
+            hosts=fleet.hosts,
+            agents=self.agents,
+            controls=self.controls,
+            fan_out=self.fan_out,
+            clock=self.clock,
+            releases=self.store,
+            ledger=self.audit,
+            runs=fleet.state.runs,
+            bindings=load_bindings(fleet.state.bindings, [host.name for host in fleet.hosts]),
+            overlay=overlay[0] if overlay else None,
+            overlay_number=overlay[1].number if overlay else 0,
+            flags_off=overlay[1].flags_off if overlay else (),
+            roster_number=self.roster_number,
+            policy_number=self.policy.number,
+            person=self.person,
+            signer=self.signer,
+            progress=progress,
+            new_id=self.new_id,
+        )
+
+    @cached_property
+    def roster_number(self) -> int:
+        """Number of the newest signed roster; 0 before the first."""
+        from tradeops.contracts.codec import decode
+        from tradeops.contracts.entitle import signed_bytes
+        from tradeops.contracts.roster import Roster
+
+        path = self.fleet.state.roster_file
+        return decode(signed_bytes(self._envelope(path, "roster")), Roster, source=str(path)).number if path.exists() else 0
+
+    def _envelope(self, path: Path, what: str) -> Any:
+        from tradeops.base.durable import read_bounded
+        from tradeops.contracts.codec import decode
+        from tradeops.contracts.envelope import Envelope
+
+        try:
+            return decode(read_bounded(path, _ENVELOPE_BYTES_MAX), Envelope, source=str(path))
+        except FileNotFoundError:
+            raise UsageError(f"this fleet has no {what} here", where=str(path), next="`tradeops init`, or copy the fleet's state") from None

@@ -157,3 +157,8 @@ class OperatorLayout:
     def platforms(self) -> Path:
         """Built platform releases: envelope and tree archive."""
         return self.root / "platforms"
+
+    @property
+    def keys(self) -> Path:
+        """Person -> path of that person's key file on this machine: paths, never keys."""
+        return self.root / "keys.json"

@@ -1,0 +1,77 @@
+"""`plan`, `deploy`, `rollback`: what would happen, and doing it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tradeops.base.errors import Refused, UsageError
+from tradeops.cli.ending import RunProgress, ending_report, plan_report
+from tradeops.cli.options import Playbook, context
+from tradeops.cli.report import Report
+
+Release = Annotated[str, typer.Argument(metavar="RELEASE", help="A release's id, or the beginning of it.")]
+
+
+def plan(ctx: typer.Context, release: Release, playbook: Playbook = "rolling") -> Report:
+    """What a deploy would do now, with a digest to approve. Reads only."""
+    from tradeops.deploy.deploy import plan as make
+
+    c = context(ctx)
+    site = c.site(RunProgress(c.printer, c.clock))
+    try:
+        return plan_report(make(site, c.store.get(release).id, c.playbook(playbook)))
+    finally:
+        c.ssh.close()
+
+
+def deploy(
+    ctx: typer.Context,
+    release: Release,
+    playbook: Playbook = "rolling",
+    rolling: Annotated[bool, typer.Option("--rolling", help="The same as --playbook rolling.")] = False,
+    plan: Annotated[str | None, typer.Option("--plan", metavar="DIGEST", help="Refuse unless the plan is still this one.")] = None,
+) -> Report:
+    """Bring a release to every host. Exit 0 means: every declared host answered and its running process is that release."""
+    from tradeops.deploy.deploy import deploy as bring
+
+    c = context(ctx)
+    if rolling and playbook != "rolling":
+        raise UsageError("--rolling and --playbook say different things", next="give one of them")
+    book, chosen = c.playbook(playbook), c.store.get(release).id
+    site = c.site(RunProgress(c.printer, c.clock))
+    _confirm_production(ctx, f"deploy {release} to {len(site.hosts)} hosts", plan)
+    try:
+        return ending_report("deploy", bring(site, chosen, book, plan_digest=plan))
+    finally:
+        c.ssh.close()
+
+
+def rollback(
+    ctx: typer.Context,
+    to: Annotated[str | None, typer.Option("--to", metavar="ID", help="The release to go back to [the one before]")] = None,
+    playbook: Playbook = "rollback",
+) -> Report:
+    """Take the whole fleet back to a release that it ran before; refused while a live flag would change its meaning."""
+    from tradeops.deploy.asked import release_before
+    from tradeops.deploy.rollback import rollback as take_back
+
+    c = context(ctx)
+    target = c.store.get(to).id if to else release_before(c.fleet.state.runs)
+    site = c.site(RunProgress(c.printer, c.clock))
+    _confirm_production(ctx, f"take {len(site.hosts)} hosts back to {target}", None)
+    try:
+        return ending_report("rollback", take_back(site, target, c.playbook(playbook)))
+    finally:
+        c.ssh.close()
+
+
+def _confirm_production(ctx: typer.Context, what: str, plan: str | None) -> None:
+    """Production is asked for by name, unless a plan was named, `--yes` given, or nobody can be asked."""
+    c = context(ctx)
+    if c.fleet.environment != "production" or plan is not None or c.options.yes:
+        return
+    answer = c.printer.ask(f"{what} in production? Type the fleet's name: ")
+    if answer != c.fleet.name:
+        raise Refused("not confirmed", holds="nothing was touched", next="type the fleet's name, give --plan DIGEST, or --yes")

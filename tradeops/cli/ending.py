@@ -1,0 +1,95 @@
+"""How a run looks: its progress while it goes, its ending, and its plan."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tradeops.base.clock import NS_PER_S, Clock
+from tradeops.base.digest import short
+from tradeops.cli.render import Printer
+from tradeops.cli.report import NO, UNKNOWN, YES, Report, Table, table
+
+if TYPE_CHECKING:
+    from tradeops.deploy.plan import Plan
+    from tradeops.deploy.run import Ending, HostEnd
+    from tradeops.deploy.site import Progress
+
+_GLYPHS = {"done": YES, "failed": NO, "unknown": UNKNOWN, "started": "·"}
+
+
+class RunProgress:
+    """A line on stderr for each step that ended; those that begin are shown only to a person."""
+
+    def __init__(self, printer: Printer, clock: Clock) -> None:
+        self._printer = printer
+        self._clock = clock
+        self._began_ns = clock.monotonic_ns()
+        self._run = ""
+
+    def __call__(self, step: Progress) -> None:
+        """Called by the run, from its own thread."""
+        if step.run != self._run:
+            self._run = step.run
+            self._printer.line(f"run {step.run}; `tradeops kill-switch --all` stops trading, Ctrl-C stops the run")
+        if step.state == "started":
+            return
+        elapsed_s = (self._clock.monotonic_ns() - self._began_ns) / NS_PER_S
+        detail = f": {step.detail.splitlines()[0]}" if step.detail else ""
+        self._printer.line(f"{elapsed_s:7.1f} s  {_GLYPHS.get(step.state, '·')} {step.host}  {step.phase} {step.state}{detail}")
+
+
+def ending_report(command: str, ending: Ending) -> Report:
+    """What a run came to."""
+    rows = [
+        (f"{_glyph(end)} {end.host}", end.state, short(end.release) if end.release else None, _trading(end), end.problem)
+        for end in ending.hosts
+    ]
+    causes = [f"{host}: {cause}" for host, cause in ending.causes.items()]
+    return Report(
+        command,
+        f"{ending.title} (run {ending.run}, exit {int(ending.exit_code)})",
+        ending.exit_code,
+        run=ending.run,
+        hosts=tuple(asdict(end) for end in ending.hosts),
+        tables=(table(("host", "state", "release", "trading", "problem"), rows),),
+        lines=tuple(causes),
+        next=ending.next,
+        data={"causes": ending.causes},
+    )
+
+
+def _glyph(end: HostEnd) -> str:
+    return NO if end.problem else YES if end.release else "·"
+
+
+def _trading(end: HostEnd) -> str:
+    return "yes" if end.trading else "no"
+
+
+def plan_report(plan: Plan) -> Report:
+    """What a deploy would do."""
+    rows = [(part.wave + 1, part.host, short(part.old) if part.old else "nothing", short(plan.release)) for part in plan.hosts]
+    lines = [f"content that is new: {plan.bytes_new:,} bytes per host at most"]
+    lines += [f"change: {change}" for change in plan.changes] + [f"note: {note}" for note in plan.notes]
+    return Report(
+        "plan",
+        f"{plan.service} {short(plan.release)} (number {plan.number}) to {len(plan.hosts)} hosts of {plan.fleet} in {plan.waves()} waves",
+        hosts=tuple({"host": part.host, "wave": part.wave + 1, "old": part.old, "new": plan.release} for part in plan.hosts),
+        tables=(table(("wave", "host", "runs now", "will run"), rows),),
+        lines=(*lines, f"plan: {plan.digest()}"),
+        next=f"tradeops deploy {short(plan.release)} --plan {plan.digest()}",
+        data={"release": plan.release, "digest": plan.digest(), "plan": _plain(plan)},
+    )
+
+
+def _plain(plan: Plan) -> Any:
+    import msgspec
+
+    return msgspec.to_builtins(plan)
+
+
+def journal_table(entries: list[dict[str, Any]], now: str) -> Table:
+    """A run's journal."""
+    rows = [(entry["seq"], entry["phase"], entry["outcome"], ", ".join(map(str, entry["detail"].get("hosts", ())))) for entry in entries]
+    return table(("#", "phase", "outcome", "hosts"), rows, title=now)

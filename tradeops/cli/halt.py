@@ -1,0 +1,98 @@
+"""`halt`, `resume`: take no new risk on some hosts, and take it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import typer
+
+from tradeops.base.errors import UsageError
+from tradeops.cli.context import Context
+from tradeops.cli.options import All, Count, Hosts, Reason, Tags, context
+from tradeops.cli.report import NO, YES, Report, table
+
+if TYPE_CHECKING:
+    from tradeops.contracts.directive import Directive, Verb
+    from tradeops.contracts.status import Status
+    from tradeops.fleet.host import Host
+    from tradeops.safety.desk import Desk, Taken
+
+
+def halt(ctx: typer.Context, reason: Reason, all_hosts: All = False, host: Hosts = None, tag: Tags = None, count: Count = None) -> Report:
+    """Take no new risk: working orders are cancelled, positions stay. One person resumes it again."""
+    from tradeops.contracts.directive import Verb
+    from tradeops.safety.floor import require_floor
+
+    c = context(ctx)
+    hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
+    require_floor("halt", [each.name for each in hosts], c.fleet.hosts_declared, typed=count)
+    taken = send(c, hosts, directive(c, Verb.HALT, hosts, reason))
+    return report(c, taken, "halted", lambda name: name not in taken.trading())
+
+
+def resume(ctx: typer.Context, reason: Reason, all_hosts: All = False, host: Hosts = None, tag: Tags = None) -> Report:
+    """End the halts and holds that stand on hosts. A kill is ended by `permit` alone."""
+    from tradeops.contracts.directive import Verb
+    from tradeops.safety.permit import halts_to_end
+
+    c = context(ctx)
+    hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
+    ends = halts_to_end(c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control))
+    if not ends:
+        raise UsageError(
+            "no halt and no hold stands on these hosts", next="`tradeops status` shows every mark; a kill needs `tradeops permit`"
+        )
+    taken = send(c, hosts, directive(c, Verb.RESUME, hosts, reason, ends=ends))
+    return report(c, taken, "resumed", lambda name: name not in taken.problems)
+
+
+def directive(c: Context, verb: Verb, hosts: tuple[Host, ...], reason: str, *, ends: tuple[str, ...] = ()) -> Directive:
+    """What is signed."""
+    from tradeops.safety.directives import compose
+
+    names = tuple(host.name for host in hosts)
+    args: dict[str, object] = {"cause": reason} if verb == "permit" else {}
+    return compose(verb, id=c.new_id(), fleet=c.fleet.name, hosts=names, reason=reason, now_ns=c.clock.wall_ns(), ends=ends, args=args)
+
+
+def desk(c: Context) -> Desk:
+    """Where it goes out from."""
+    from tradeops.safety.desk import Desk
+
+    return Desk(c.controls, c.audit, c.fleet.deadlines.control)
+
+
+def send(c: Context, hosts: tuple[Host, ...], order: Directive) -> Taken:
+    """Sign with one key, send, require that every host took it."""
+    from tradeops.safety.desk import order as deliver
+    from tradeops.safety.desk import require_taken
+    from tradeops.safety.directives import sign
+
+    taken = deliver(desk(c), hosts, order, sign(order, c.signer))
+    require_taken(taken, len(hosts))
+    return taken
+
+
+def report(c: Context, taken: Taken, word: str, well: Callable[[str], bool]) -> Report:
+    """Every host as read back."""
+    from tradeops.fleet.outcome import values
+
+    seen = values(taken.statuses)
+    names = list(taken.statuses)
+    rows = [
+        (f"{YES if well(name) else NO} {name}", "trading" if name in taken.trading() else "not trading", _marks(seen, name))
+        for name in names
+    ]
+    return Report(
+        taken.directive.verb.value,
+        f"{len(names)} of {c.fleet.hosts_declared} hosts {word} ({taken.directive.id}); {len(taken.trading())} of them trade",
+        hosts=tuple({"host": name, "ok": well(name), "trading": name in taken.trading()} for name in names),
+        tables=(table(("host", "state", "marks"), rows),),
+        data={"id": taken.directive.id, "ends": list(taken.directive.ends)},
+    )
+
+
+def _marks(seen: Mapping[str, Status], name: str) -> str | None:
+    marks = seen[name].marks if name in seen else ()
+    return ", ".join(f"{mark.kind} {mark.id}" for mark in marks) or None

@@ -1,0 +1,141 @@
+"""`kill-switch`: stops trading, on every host or a part, by every road there is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tradeops.cli.context import Context
+from tradeops.cli.options import All, Hosts, Reason, Tags, context
+from tradeops.cli.report import NO, YES, Report, table
+
+if TYPE_CHECKING:
+    from tradeops.contracts.directive import Scope
+    from tradeops.contracts.envelope import Envelope
+    from tradeops.fleet.host import Host
+    from tradeops.safety.kill import HostKill, KillReport
+
+DEADLINE_S = 20.0
+
+
+def kill_switch(
+    ctx: typer.Context,
+    reason: Reason,
+    all_hosts: All = False,
+    host: Hosts = None,
+    tag: Tags = None,
+    venue: Annotated[list[str] | None, typer.Option("--venue", help="Only orders at this venue.")] = None,
+    symbol: Annotated[list[str] | None, typer.Option("--symbol", help="Only orders in this symbol.")] = None,
+    strategy: Annotated[list[str] | None, typer.Option("--strategy", help="Only this strategy's orders.")] = None,
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="SECONDS", help="Give up on what is not confirmed by then.")
+    ] = DEADLINE_S,
+) -> Report:
+    """Stop trading: block new orders, cancel working ones, prove it. One entitled person; safe to repeat; exit 8 when incomplete."""
+    from tradeops.contracts.directive import Scope
+
+    c = context(ctx)
+    hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
+    scope = Scope(tuple(venue or ()), tuple(symbol or ()), tuple(strategy or ()))
+    return _kill(c, hosts, scope, reason, deadline, named=not all_hosts)
+
+
+def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadline_s: float, *, named: bool) -> Report:
+    from tradeops.contracts.directive import ALL_HOSTS, Verb
+    from tradeops.record.urgent import Urgent
+    from tradeops.safety.directives import compose, sign
+    from tradeops.safety.kill import Roads, kill
+
+    names = tuple(each.name for each in hosts)
+    directive = compose(
+        Verb.KILL,
+        id=c.new_id(),
+        fleet=c.fleet.name,
+        hosts=names if named else (ALL_HOSTS,),
+        reason=reason,
+        now_ns=c.clock.wall_ns(),
+        scope=scope,
+    )
+    envelope: Envelope = sign(directive, c.signer)
+    urgent = Urgent(c.audit_as(c.person), clock=c.clock, actor=c.person, spills=c.spills)
+    ticket = urgent.intent("kill", hosts=names, detail={"id": directive.id, "reason": directive.reason, "scope": scope})
+    roads = Roads(c.controls, c.agents, c.fan_out, c.clock)
+    done = kill(roads, hosts, envelope, directive.id, deadline_s=deadline_s, told=_Told(c), whole_host=scope.everything())
+    urgent.outcome(ticket, "done" if not done.exit_code else "incomplete", detail={"hosts": [asdict(each) for each in done.hosts]})
+    owed = urgent.settle()
+    report = _report(done, reason, [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed])
+    _leave_heads(c, hosts)
+    return report
+
+
+class _Told:
+    """One line when a host is blocked, one when it is clear."""
+
+    def __init__(self, c: Context) -> None:
+        self._printer = c.printer
+        self._seen: set[tuple[str, str]] = set()
+
+    def __call__(self, host: HostKill) -> None:
+        for word, ms in (("blocked", host.blocked_ms), ("clear", host.clear_ms)):
+            if ms is not None and (host.host, word) not in self._seen:
+                self._seen.add((host.host, word))
+                self._printer.line(f"{YES} {host.host}  {word}  {ms:.0f} ms  {host.road if word == 'blocked' else ''}".rstrip())
+
+
+def _leave_heads(c: Context, hosts: tuple[Host, ...]) -> None:
+    """The audit chain's head with every host that answers; a kill does not fail over it."""
+    from tradeops.base.errors import TradeopsError
+    from tradeops.safety.witness import HostWitnesses
+
+    try:
+        head = c.audit_as(c.person).head()
+    except TradeopsError as unwritten:
+        c.printer.line(f"the hosts keep no witness of this kill: {unwritten}")
+        return
+    for name, error in HostWitnesses(hosts, c.agents, c.fan_out, timeout_s=c.fleet.deadlines.connect).leave(head).items():
+        c.printer.line(f"{name} keeps no witness of this kill: {error.what}")
+
+
+def _report(done: KillReport, reason: str, lines: list[str]) -> Report:
+    total, blocked = len(done.hosts), done.blocked()
+    confirmed = sum(each.confirmed for each in done.hosts)
+    working = sum(each.working or 0 for each in done.hosts)
+    rows = [
+        (
+            f"{YES if each.confirmed else NO} {each.host}",
+            each.road or None,
+            _ms(each.blocked_ms),
+            _ms(each.clear_ms),
+            each.working,
+            _problems(each),
+        )
+        for each in done.hosts
+    ]
+    advice = [f"{each.host}: {each.next_step()}" for each in done.hosts if not each.confirmed]
+    return Report(
+        "kill-switch",
+        f"{blocked} of {total} HOSTS BLOCKED, {confirmed} clear, {working} orders working (kill {done.kill}, {done.elapsed_ms:.0f} ms)",
+        done.exit_code,
+        hosts=tuple({**asdict(each), "confirmed": each.confirmed, "next": each.next_step()} for each in done.hosts),
+        tables=(table(("host", "road", "blocked ms", "clear ms", "working", "problems"), rows),),
+        lines=(*advice, *lines),
+        next="run the same command again" if advice else f"two people: `tradeops permit`, when the cause is known ({reason})",
+        data={
+            "kill": done.kill,
+            "blocked": blocked,
+            "confirmed": confirmed,
+            "declared": total,
+            "working": working,
+            "elapsed_ms": done.elapsed_ms,
+        },
+    )
+
+
+def _ms(value: float | None) -> str | None:
+    return None if value is None else f"{value:.0f}"
+
+
+def _problems(host: HostKill) -> str | None:
+    return None if host.confirmed else "; ".join(f"{road}: {words}" for road, words in host.problems.items()) or None

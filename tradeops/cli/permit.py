@@ -1,0 +1,127 @@
+"""`permit`: start trading on new or killed hosts. Two people, two keys, a cause, and every host proved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tradeops.base.clock import NS_PER_S
+from tradeops.base.errors import MixedFleet, UsageError
+from tradeops.cli.context import Context
+from tradeops.cli.halt import desk, directive, report
+from tradeops.cli.options import All, Hosts, Tags, context
+from tradeops.cli.report import Report
+
+if TYPE_CHECKING:
+    from tradeops.contracts.envelope import Envelope
+    from tradeops.fleet.host import Host
+    from tradeops.safety.desk import Taken
+
+_BYTES_MAX = 1 << 20
+TRADING_S = 10.0
+
+
+def permit(
+    ctx: typer.Context,
+    cause: Annotated[str, typer.Option("--cause", metavar="TEXT", help="What was wrong, and why it no longer is. Kept for good.")] = "",
+    all_hosts: All = False,
+    host: Hosts = None,
+    tag: Tags = None,
+    also: Annotated[
+        list[str] | None, typer.Option("--and", metavar="PERSON", help="Who signs as well, with a key on this machine.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Sign and write it there for the second person; send nothing.")
+    ] = None,
+    cosign: Annotated[Path | None, typer.Option("--cosign", metavar="FILE", help="Sign what the first person wrote, and send it.")] = None,
+) -> Report:
+    """Let hosts trade: ends the kills that stand there. Needs two people with two keys, a cause, and every host proved."""
+    from tradeops.contracts.directive import Verb
+    from tradeops.safety.directives import sign
+    from tradeops.safety.permit import kills_to_end
+
+    c = context(ctx)
+    if cosign is not None:
+        return _second(c, cosign)
+    hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
+    ends = kills_to_end(c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control))
+    envelope = sign(directive(c, Verb.PERMIT, hosts, cause, ends=ends), c.signer)
+    for person in also or ():
+        envelope = _add(c, envelope, person)
+    if out is not None:
+        return _written(envelope, out, ends)
+    return _send(c, hosts, envelope)
+
+
+def _add(c: Context, envelope: Envelope, person: str) -> Envelope:
+    from tradeops.safety.directives import cosign
+
+    return cosign(envelope, c.signer_of(person)[1])
+
+
+def _written(envelope: Envelope, out: Path, ends: tuple[str, ...]) -> Report:
+    import msgspec
+
+    from tradeops.base.durable import write_atomic
+
+    write_atomic(out, msgspec.json.encode(envelope))
+    title = f"signed by one; it ends {', '.join(ends) or 'no kill'}. Nothing was sent"
+    return Report("permit", title, next=f"the second person: tradeops permit --cosign {out}", data={"file": str(out), "ends": list(ends)})
+
+
+def _second(c: Context, path: Path) -> Report:
+    from tradeops.base.durable import read_bounded
+    from tradeops.contracts.codec import decode
+    from tradeops.contracts.directive import Verb
+    from tradeops.contracts.envelope import Envelope
+    from tradeops.safety.directives import cosign, read
+
+    envelope = decode(read_bounded(path, _BYTES_MAX), Envelope, source=str(path))
+    order = read(envelope, source=str(path))
+    if order.verb is not Verb.PERMIT or order.fleet != c.fleet.name:
+        raise UsageError(f"a {order.verb} for {order.fleet}, not a permit for {c.fleet.name}", where=str(path))
+    c.printer.line(f"permit {order.id} for {', '.join(order.hosts)}; ends {', '.join(order.ends) or 'no kill'}; cause: {order.reason}")
+    return _send(c, tuple(c.fleet.host(name) for name in order.hosts), cosign(envelope, c.signer))
+
+
+def _send(c: Context, hosts: tuple[Host, ...], envelope: Envelope) -> Report:
+    """Proved, sent, and read back as trading."""
+    from tradeops.contracts.entitle import entitled
+    from tradeops.contracts.envelope import Purpose
+    from tradeops.deploy.verdict import fleet_verdict
+    from tradeops.safety.desk import order, require_taken
+    from tradeops.safety.directives import read
+    from tradeops.safety.witness import HostWitnesses
+
+    entitled(c.policy, "permit", envelope, Purpose.DIRECTIVE, now_ns=c.clock.wall_ns(), host=None)
+    try:
+        verdict = fleet_verdict(c.site(lambda _: None), hosts, timeout_s=c.fleet.deadlines.command)
+        taken = order(desk(c), hosts, read(envelope, source="permit"), envelope, verdict=verdict)
+        require_taken(taken, len(hosts))
+        taken = _until_trading(c, hosts, taken)
+        witnesses = HostWitnesses(c.fleet.hosts, c.agents, c.fan_out, timeout_s=c.fleet.deadlines.command)
+        for name, error in witnesses.leave(c.audit.head()).items():
+            c.printer.line(f"{name} keeps no witness of this permit: {error.what}")
+        return report(c, taken, "permitted", lambda name: name in taken.trading())
+    finally:
+        c.ssh.close()
+
+
+def _until_trading(c: Context, hosts: tuple[Host, ...], taken: Taken) -> Taken:
+    """Read back until every host trades. Raises MixedFleet naming those that do not."""
+    from dataclasses import replace
+
+    deadline_ns = c.clock.monotonic_ns() + int(TRADING_S * NS_PER_S)
+    while taken.not_trading() and c.clock.monotonic_ns() < deadline_ns:
+        c.clock.sleep_s(0.1)
+        taken = replace(taken, statuses=c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control))
+    if taken.not_trading():
+        raise MixedFleet(
+            f"permitted, and yet {len(taken.not_trading())} of {len(hosts)} hosts do not trade after {TRADING_S:.0f} s",
+            where=", ".join(taken.not_trading()),
+            holds="the permit stands on every host",
+            next="`tradeops status` shows the marks that are left: a halt or hold needs `tradeops resume`",
+        )
+    return taken

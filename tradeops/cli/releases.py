@@ -1,0 +1,73 @@
+"""Releases on this machine: listed, shown, compared."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from tradeops.base.digest import short
+from tradeops.cli.options import context
+from tradeops.cli.report import Report, table
+
+releases = typer.Typer(help="Releases: list, show, diff.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+Id = Annotated[str, typer.Argument(metavar="RELEASE", help="A release's id, or the beginning of it.")]
+
+
+@releases.command("list")
+def show_all(ctx: typer.Context) -> Report:
+    """Every release in the store, the newest of each service first."""
+    found = context(ctx).store.list()
+    parts = [(one.id, one.manifest.predicate) for one in found]
+    rows = [(short(name), part.service, part.version, part.number, len(part.files)) for name, part in parts]
+    return Report(
+        "releases-list",
+        f"{len(found)} releases",
+        tables=(table(("release", "service", "version", "number", "files"), rows),),
+        data={"releases": [{"id": name, "service": part.service, "version": part.version, "number": part.number} for name, part in parts]},
+        next="" if found else "`tradeops build` makes one",
+    )
+
+
+@releases.command("show")
+def show(ctx: typer.Context, release: Id) -> Report:
+    """One release: flags, limits, start command, and whether every file and signature is sound."""
+    import msgspec
+
+    from tradeops.release.verify import verify_stored
+
+    c = context(ctx)
+    stored = c.store.get(release)
+    verify_stored(stored, c.policy)
+    part = stored.manifest.predicate
+    rows = [
+        ("service", part.service),
+        ("version", part.version),
+        ("number", part.number),
+        ("files", f"{len(part.files)}, {sum(file.size for file in part.files):,} bytes"),
+        ("start", " ".join(part.start.argv)),
+        ("python", f"{part.python.abi} {part.python.platform}" if part.python else None),
+        ("follows", short(part.previous) if part.previous else None),
+        *((f"flag {flag.id}", "on" if flag.on else "off") for flag in part.flags),
+        *((f"limit {name}", value) for name, value in (msgspec.to_builtins(part.limits) if part.limits else {}).items()),
+    ]
+    title = f"{stored.id}: signed as the policy says, every file sound"
+    return Report(
+        "releases-show", title, tables=(table(("what", "value"), rows),), data={"id": stored.id, "release": msgspec.to_builtins(part)}
+    )
+
+
+@releases.command("diff")
+def diff(ctx: typer.Context, old: Id, new: Id) -> Report:
+    """In what two releases differ: files, flags, limits, settings."""
+    from tradeops.release.diff import diff as compare
+
+    store = context(ctx).store
+    found = compare(store.manifest(old).predicate, store.manifest(new).predicate)
+    rows = [("added", path, "") for path in found.added] + [("removed", path, "") for path in found.removed]
+    rows += [("changed", path, "") for path in found.changed]
+    for kind, changes in (("flag", found.flags), ("limit", found.limits), ("setting", found.settings)):
+        rows += [(kind, name, f"{before} → {after}") for name, (before, after) in changes.items()]
+    title = "nothing differs but number and ancestry" if found.same() else f"{len(rows)} differences, {found.bytes_new:,} bytes new"
+    return Report("releases-diff", title, tables=(table(("kind", "what", "change"), rows),), data={"same": found.same(), **asdict(found)})
