@@ -81,6 +81,8 @@ def answer(spec: dict[str, Any], tree: Path) -> dict[str, Any]:
 
 def _check_tools(context: Context, spec: dict[str, Any]) -> None:
     """What the host must have before anything is touched. Raises AgentError (service)."""
+    if context.host.service_manager not in install_units.MANAGERS:
+        raise AgentError(BAD_REQUEST, f"{context.host.service_manager!r} is not a service manager that we know")
     needed = ["ssh-keygen"]
     if context.host.service_manager == "systemd":
         needed += ["systemctl"]

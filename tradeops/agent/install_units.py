@@ -6,12 +6,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import service
+from . import service, supervisord, systemd
 from .errors import SERVICE, AgentError
 from .files import write_atomic
 from .hostfile import Context
 from .units import ACTIVE
 
+MANAGERS = {"systemd": systemd.Systemd, "supervisord": supervisord.Supervisord}
+"""Imported here already: the tree that an enrolment runs from is moved while it runs."""
 UNITS = Path("/etc/systemd/system")
 STOP_SERVICE, STOP_PATH = "tradeops-stop.service", "tradeops-stop.path"
 _GUARD_LIMIT_S = 20.0

@@ -9,21 +9,23 @@ from .clock import Deadline
 from .errors import SERVICE, AgentError
 from .hostfile import Context
 from .processes import Process
-from .supervisord import Supervisord
-from .systemd import Systemd
-from .units import ACTIVE, DOWN, UnitState
+from .units import ACTIVE, DOWN, Manager, UnitState
 
 _START_LIMIT_S = 10.0
 _KILL_LIMIT_S = 5.0
 _POLL_S = 0.02
 
 
-def manager(context: Context) -> Systemd | Supervisord:
-    """The service manager of this host. Raises AgentError (service)."""
+def manager(context: Context) -> Manager:
+    """The service manager of this host, its module imported only here: XML-RPC costs a kill 50 ms. Raises AgentError (service)."""
     kind = context.host.service_manager
     if kind == "systemd":
+        from .systemd import Systemd
+
         return Systemd()
     if kind == "supervisord" and context.host.supervisor_socket:
+        from .supervisord import Supervisord
+
         return Supervisord(context.host.supervisor_socket)
     raise AgentError(SERVICE, f"host.json names the service manager {kind!r}", next="enrol the host again")
 
@@ -141,7 +143,7 @@ def guard_active(context: Context, limit_s: float) -> bool:
     return True
 
 
-def _down(context: Context, units: Systemd | Supervisord, unit: str, deadline: Deadline) -> bool:
+def _down(context: Context, units: Manager, unit: str, deadline: Deadline) -> bool:
     while units.state(unit).state not in DOWN:
         if deadline.passed():
             return False

@@ -25,31 +25,26 @@ _ALREADY_STARTED = 60
 
 
 class Supervisord:
-    """The supervisord behind one socket. Every method raises AgentError (service)."""
+    """The supervisord behind one socket. See units.Manager."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
     def state(self, unit: str) -> UnitState:
-        """What the program is doing now."""
         info = self._call(unit, "getProcessInfo", unit)
         return UnitState(_WORDS.get(str(info["statename"]), CHANGING), int(info["pid"]) or None)
 
     def start(self, unit: str) -> None:
-        """Ask for it to run; `state` tells whether it does."""
         self._call(unit, "startProcess", unit, False, tolerate=_ALREADY_STARTED)
 
     def stop(self, unit: str) -> None:
-        """Ask it to end; `state` tells whether it has."""
         self._call(unit, "stopProcess", unit, False, tolerate=_NOT_RUNNING)
 
     def kill(self, unit: str) -> None:
-        """SIGKILL to the program's process group. None there is fine."""
         self._call(unit, "signalProcessGroup", unit, "KILL", tolerate=_NOT_RUNNING)
         self._call(unit, "stopProcess", unit, False, tolerate=_NOT_RUNNING)
 
     def restart(self, unit: str) -> None:
-        """End it and start it again."""
         self._call(unit, "stopProcess", unit, True, tolerate=_NOT_RUNNING)
         self._call(unit, "startProcess", unit, True)
 

@@ -19,10 +19,9 @@ _TIMEOUT_S = 15.0
 
 
 class Systemd:
-    """The system manager of this host. Every method raises AgentError (service)."""
+    """The system manager of this host. See units.Manager."""
 
     def state(self, unit: str) -> UnitState:
-        """What the unit is doing now."""
         shown = dict(
             line.split("=", 1) for line in _systemctl(unit, "show", "-p", "LoadState,ActiveState,MainPID").splitlines() if "=" in line
         )
@@ -32,21 +31,17 @@ class Systemd:
         return UnitState(_WORDS.get(shown.get("ActiveState", ""), CHANGING), pid or None)
 
     def start(self, unit: str) -> None:
-        """Ask for it to run; `state` tells whether it does."""
         _systemctl(unit, "reset-failed", check=False)
         _systemctl(unit, "start")
 
     def stop(self, unit: str) -> None:
-        """Ask it to end; `state` tells whether it has."""
         _systemctl(unit, "stop", "--no-block")
 
     def kill(self, unit: str) -> None:
-        """SIGKILL to every process of the unit. None there is fine."""
         _systemctl(unit, "kill", "--signal=SIGKILL", check=False)
         _systemctl(unit, "stop", "--no-block", check=False)
 
     def restart(self, unit: str) -> None:
-        """End it and start it again."""
         _systemctl(unit, "reset-failed", check=False)
         _systemctl(unit, "restart")
 

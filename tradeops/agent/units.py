@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from .errors import SERVICE, AgentError
 
@@ -16,6 +17,25 @@ class UnitState:
 
     state: str
     pid: int | None
+
+
+class Manager(Protocol):
+    """systemd or supervisord. Every method raises AgentError (service)."""
+
+    def state(self, unit: str) -> UnitState:
+        """What the unit is doing now."""
+
+    def start(self, unit: str) -> None:
+        """Ask for it to run; `state` tells whether it does."""
+
+    def stop(self, unit: str) -> None:
+        """Ask it to end; `state` tells whether it has."""
+
+    def kill(self, unit: str) -> None:
+        """SIGKILL to every process of the unit. None there is fine."""
+
+    def restart(self, unit: str) -> None:
+        """End it and start it again."""
 
 
 def unit_error(unit: str, what: str) -> AgentError:

@@ -34,8 +34,8 @@ _ENVELOPE, _TREE = "envelope.json", "tree"
 _PACKAGE = Path(__file__).resolve().parent.parent
 _ROOMS = ("agent", "base", "contracts", "wire", "guard")
 
-GuardTree = Callable[[Path], None]
-"""Fills a new folder with `lib/` and `guard.py`: release.daemon.daemon_tree with the guard's rooms."""
+Tree = Callable[[Path], None]
+"""Fills a new folder with the platform's tree: release.daemon.platform_tree with its ingredients."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,10 @@ def source_key(lock: Path, python: PythonAbi, package: Path = _PACKAGE) -> str:
     return digest_bytes(canonical_json([digest_file(lock), msgspec.to_builtins(python), parts]))
 
 
-def build_platform(
-    guard_tree: GuardTree, signer: Signer, *, key: str, number: int, python: PythonAbi, folder: Path, package: Path = _PACKAGE
-) -> Platform:
+def build_platform(tree: Tree, signer: Signer, *, key: str, number: int, python: PythonAbi, folder: Path) -> Platform:
     """Build and sign a platform below `folder` (OperatorLayout.platforms), or take the one that is there.
 
-    key: of `source_key`.  number: rises with every platform of a fleet (A07). Raises what `guard_tree` and `signer` raise, OSError.
+    key: of `source_key`.  number: rises with every platform of a fleet (A07). Raises what `tree` and `signer` raise, OSError.
     """
     kept = folder / short(digest_bytes(canonical_json([key, number, signer.public_line])))
     if found := _kept(kept):
@@ -86,10 +84,8 @@ def build_platform(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as making:
         fresh = Path(making) / "platform"
-        tree = fresh / _TREE
-        guard_tree(tree)
-        shutil.copytree(package / "agent", tree / "agent", ignore=shutil.ignore_patterns("__pycache__"))
-        manifest = _manifest(tree, number, python, key)
+        tree(fresh / _TREE)
+        manifest = _manifest(fresh / _TREE, number, python, key)
         body = encode(manifest)
         envelope = Envelope.of(body, signer.sign(body, Purpose.PLATFORM))
         write_atomic(fresh / _ENVELOPE, msgspec.json.encode(envelope), mode=0o644)
