@@ -159,7 +159,7 @@ def _bug(raised: Exception) -> TradeopsError:
 
     from tradeops.base.logs import redact
 
-    trace = str(redact("trace", "".join(traceback.format_exception(raised))))
+    trace = str(redact("trace", "".join(traceback.format_exception(raised, limit=-8))))
     return TradeopsError(
         f"a mistake in tradeops itself: {type(raised).__name__}: {raised}\n{trace}",
         holds="not known: the command ended in the middle",

@@ -16,7 +16,6 @@ class Command:
 
 COMMANDS = {
     "init": Command("init", "init", "Scaffold fleet file, service, playbooks, CA and first policy."),
-    "doctor": Command("doctor", "doctor", "What is missing here and on the hosts, and how to fix it."),
     "docs": Command("docs", "docs", "Print the commented fleet file, or a runbook."),
     "completion": Command("completion", "completion", "Print the completion script for your shell."),
     "build": Command("build", "build", "Build, sign and keep a release."),
@@ -32,6 +31,7 @@ COMMANDS = {
     "resume": Command("halt", "resume", "End halts and holds."),
     "permit": Command("permit", "permit", "Let hosts trade: two people, two keys."),
     "audit": Command("audit", "audit", "The audit chain: show, verify, export."),
+    "demo": Command("demo", "demo", "The whole story on a local lab of eight hosts."),
     "trader": Command("daemons", "trader", "Run the trading daemon here."),
     "guard": Command("daemons", "guard", "Run a host's guard here."),
     "venue": Command("daemons", "venue", "Run the simulated exchange here."),

@@ -13,6 +13,7 @@ from tradeops.base.errors import UsageError
 from tradeops.cli.render import Printer
 
 if TYPE_CHECKING:
+    from tradeops.checks.drift import FleetVerdict
     from tradeops.base.clock import Clock
     from tradeops.contracts.binding import Overlay
     from tradeops.contracts.envelope import Envelope
@@ -188,10 +189,26 @@ class Context:
             f"there is no playbook {name!r}", where=str(self.fleet.path.parent / "playbooks"), next="`tradeops init` scaffolds them"
         )
 
+    @cached_property
+    def bindings(self) -> dict[str, Envelope]:
+        """The signed bindings that are there, by host."""
+        from tradeops.release.binding import load_bindings
+
+        return load_bindings(self.fleet.state.bindings, [host.name for host in self.fleet.hosts])
+
+    def verdict(self, hosts: Sequence[Host]) -> FleetVerdict:
+        """Every host compared with what the newest good run proved, and with the others. Reads only; needs no key."""
+        from tradeops.deploy.asked import expected_hosts
+        from tradeops.deploy.verdict import fleet_verdict
+
+        number, off = (self.overlay[1].number, self.overlay[1].flags_off) if self.overlay else (0, ())
+        expected = expected_hosts(self.fleet.state.runs, self.store, self.bindings, overlay=number, flags_off=off)
+        wait_s = self.fleet.deadlines.command
+        return fleet_verdict(hosts, expected, self.agents, self.controls, self.fan_out, timeout_s=wait_s)
+
     def site(self, progress: Callable[[Progress], None]) -> Site:
         """What a run works with. Raises UsageError, Refused when something is missing or not signed."""
         from tradeops.deploy.site import Site
-        from tradeops.release.binding import load_bindings
 
         fleet, overlay = self.fleet, self.overlay
         return Site(
@@ -205,7 +222,7 @@ class Context:
             releases=self.store,
             ledger=self.audit,
             runs=fleet.state.runs,
-            bindings=load_bindings(fleet.state.bindings, [host.name for host in fleet.hosts]),
+            bindings=self.bindings,
             overlay=overlay[0] if overlay else None,
             overlay_number=overlay[1].number if overlay else 0,
             flags_off=overlay[1].flags_off if overlay else (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tradeops.contracts.directive import Scope
     from tradeops.contracts.envelope import Envelope
     from tradeops.fleet.host import Host
-    from tradeops.safety.kill import HostKill, KillReport
+    from tradeops.safety.kill import HostKill, KillReport, Swept
 
 DEADLINE_S = 20.0
 
@@ -61,13 +62,24 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     envelope: Envelope = sign(directive, c.signer)
     urgent = Urgent(c.audit_as(c.person), clock=c.clock, actor=c.person, spills=c.spills)
     ticket = urgent.intent("kill", hosts=names, detail={"id": directive.id, "reason": directive.reason, "scope": scope})
-    roads = Roads(c.controls, c.agents, c.fan_out, c.clock)
+    roads = Roads(c.controls, c.agents, c.fan_out, c.clock, _sweep(c, directive.id, scope))
     done = kill(roads, hosts, envelope, directive.id, deadline_s=deadline_s, told=_Told(c), whole_host=scope.everything())
     urgent.outcome(ticket, "done" if not done.exit_code else "incomplete", detail={"hosts": [asdict(each) for each in done.hosts]})
     owed = urgent.settle()
     report = _report(done, reason, [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed])
     _leave_heads(c, hosts)
     return report
+
+
+def _sweep(c: Context, kill_id: str, scope: Scope) -> Callable[[Sequence[str]], Sequence[Swept]]:
+    """The venues' own road; its libraries are loaded only when a host is not confirmed."""
+
+    def sweep(names: Sequence[str]) -> Sequence[Swept]:
+        from tradeops.safety.venues import Sweep, secret_here
+
+        return Sweep(c.fleet.bindings, secret_here, f"kill-{kill_id}", scope, c.clock).run(names)
+
+    return sweep
 
 
 class _Told:

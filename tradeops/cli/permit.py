@@ -35,7 +35,7 @@ def permit(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Sign and write it there for the second person; send nothing.")
     ] = None,
-    cosign: Annotated[Path | None, typer.Option("--cosign", metavar="FILE", help="Sign what the first person wrote, and send it.")] = None,
+    cosigned: Annotated[Path | None, typer.Option("--sign", metavar="FILE", help="Sign what the first person wrote, and send it.")] = None,
 ) -> Report:
     """Let hosts trade: ends the kills that stand there. Needs two people with two keys, a cause, and every host proved."""
     from tradeops.contracts.directive import Verb
@@ -43,8 +43,8 @@ def permit(
     from tradeops.safety.permit import kills_to_end
 
     c = context(ctx)
-    if cosign is not None:
-        return _second(c, cosign)
+    if cosigned is not None:
+        return _second(c, cosigned)
     hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
     ends = kills_to_end(c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control))
     envelope = sign(directive(c, Verb.PERMIT, hosts, cause, ends=ends), c.signer)
@@ -68,7 +68,7 @@ def _written(envelope: Envelope, out: Path, ends: tuple[str, ...]) -> Report:
 
     write_atomic(out, msgspec.json.encode(envelope))
     title = f"signed by one; it ends {', '.join(ends) or 'no kill'}. Nothing was sent"
-    return Report("permit", title, next=f"the second person: tradeops permit --cosign {out}", data={"file": str(out), "ends": list(ends)})
+    return Report("permit", title, next=f"the second person: tradeops permit --sign {out}", data={"file": str(out), "ends": list(ends)})
 
 
 def _second(c: Context, path: Path) -> Report:
@@ -90,15 +90,13 @@ def _send(c: Context, hosts: tuple[Host, ...], envelope: Envelope) -> Report:
     """Proved, sent, and read back as trading."""
     from tradeops.contracts.entitle import entitled
     from tradeops.contracts.envelope import Purpose
-    from tradeops.deploy.verdict import fleet_verdict
     from tradeops.safety.desk import order, require_taken
     from tradeops.safety.directives import read
     from tradeops.safety.witness import HostWitnesses
 
     entitled(c.policy, "permit", envelope, Purpose.DIRECTIVE, now_ns=c.clock.wall_ns(), host=None)
     try:
-        verdict = fleet_verdict(c.site(lambda _: None), hosts, timeout_s=c.fleet.deadlines.command)
-        taken = order(desk(c), hosts, read(envelope, source="permit"), envelope, verdict=verdict)
+        taken = order(desk(c), hosts, read(envelope, source="permit"), envelope, verdict=c.verdict(hosts))
         require_taken(taken, len(hosts))
         taken = _until_trading(c, hosts, taken)
         witnesses = HostWitnesses(c.fleet.hosts, c.agents, c.fan_out, timeout_s=c.fleet.deadlines.command)

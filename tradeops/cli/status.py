@@ -45,7 +45,7 @@ def _look(ctx: typer.Context) -> Report:
     ]
     rows += [_row(name, seen[name], _release(seen[name]) == common) for name in order]
     trading = sum(status.trading for status in seen.values())
-    hosts = [{"host": name, "answered": False, "error": error.what} for name, error in failed.items()]
+    hosts = [{"host": name, "answered": False, "trading": None, "error": error.what} for name, error in failed.items()]
     hosts += [{"host": name, "answered": True, **msgspec.to_builtins(seen[name])} for name in order]
     return Report(
         "status",

@@ -32,10 +32,9 @@ def verify(ctx: typer.Context, watch: Watch = False) -> Report:
 
 def _look(ctx: typer.Context) -> Report:
     from tradeops.checks.finding import open_findings
-    from tradeops.deploy.verdict import fleet_verdict
 
     c = context(ctx)
-    verdict = fleet_verdict(c.site(lambda _: None), c.fleet.hosts, timeout_s=c.fleet.deadlines.command)
+    verdict = c.verdict(c.fleet.hosts)
     odd = {name: open_findings(found) for name, found in verdict.findings.items()}
     code, bad = verdict.exit_code(), [name for name, found in odd.items() if found]
     rows = [(f"{_GLYPHS[finding.verdict]} {name}", finding.check, finding.detail) for name in bad for finding in odd[name]]

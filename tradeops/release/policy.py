@@ -1,0 +1,50 @@
+"""Policies as people write them: the first one of a fleet, its roles, and the signed next one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from tradeops.base.durable import write_atomic
+from tradeops.base.errors import UsageError
+from tradeops.contracts.codec import encode
+from tradeops.contracts.entitle import open_policy
+from tradeops.contracts.envelope import Envelope, Purpose
+from tradeops.contracts.policy import SCHEMA, VERBS, Person, Policy
+from tradeops.contracts.signature import Signer
+
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "operator": VERBS,
+    "risk": ("permit", "kill", "halt", "resume", "approve"),
+    "release": ("release", "binding"),
+    "sentinel": ("kill", "halt"),
+}
+"""What `tradeops init` knows: everything, risk's part, a build job's, and an automatic watcher's."""
+
+
+def first_policy(fleet: str, people: Iterable[Person], thresholds: Mapping[str, int] | None = None) -> Policy:
+    """Policy number 1. Raises UsageError when nobody may permit with somebody else, or a role is not known."""
+    named = tuple(people)
+    for person in named:
+        if strange := sorted(set(person.roles) - ROLES.keys()):
+            raise UsageError(f"{person.name} has the unknown role {strange[0]!r}", next=f"roles: {', '.join(ROLES)}")
+    used = {role for person in named for role in person.roles}
+    policy = Policy(SCHEMA, fleet, 1, named, {role: ROLES[role] for role in ROLES if role in used}, dict(thresholds or {}))
+    permitting = [person.name for person in named if any("permit" in ROLES[role] for role in person.roles)]
+    if len(permitting) < policy.threshold("permit"):
+        raise UsageError(
+            f"{len(permitting)} of the people named may permit, {policy.threshold('permit')} are needed: nothing could ever trade",
+            next="name a second --person with the role operator or risk, and another key",
+        )
+    return policy
+
+
+def sign_policy(policy: Policy, signers: Iterable[Signer], current: Policy | None, path: Path) -> Envelope:
+    """The policy signed and kept at `path`. Raises SignatureInvalid, Refused when `current` does not allow it; OSError."""
+    body = encode(policy)
+    envelope = Envelope.of(body, *(signer.sign(body, Purpose.POLICY) for signer in signers))
+    open_policy(envelope, current)
+    write_atomic(path, msgspec.json.encode(envelope))
+    return envelope
