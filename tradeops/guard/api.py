@@ -67,7 +67,12 @@ class Api:
         self._guard = guard
         self._clock = clock
         self._listener: Listener | None = None
-        self._app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[web.middleware(self._around)])
+
+        @web.middleware
+        async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
+            return await self._around(request, handler)
+
+        self._app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[around])
         self._app.router.add_get("/v1/identity", self._json(lambda: views.identity_of(guard)))
         self._app.router.add_get("/v1/status", self._json(lambda: views.status_of(guard)))
         self._app.router.add_get("/v1/health", self._json(lambda: views.health_of(guard)))

@@ -81,10 +81,10 @@ def _resume(state: State, order: Order, facts: Facts, now: Now) -> Decision:
     directive = order.directive
     if not directive.ends:
         raise Refusal("ends_nothing", "a resume names the halts it ends", "read their ids from /v1/status")
-    _signed_after_floor(state, order)
     named = [mark for mark in state.marks if mark.id in directive.ends]
     for mark in named:
         _may_resume(mark, order.run)
+    _signed_after_floor(state, order)
     if facts.breaks and named:
         raise Refusal("reconciliation_break", f"reconciliation is open: {'; '.join(facts.breaks)}", "explain the break first")
     kept = tuple(mark for mark in state.marks if mark not in named)

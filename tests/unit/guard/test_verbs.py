@@ -1,0 +1,388 @@
+"""What each verb makes of a state: a table of refusals, and properties over every order in which things can come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.support.people import FLEET, HOST
+from tradeops.base.clock import NS_PER_S
+from tradeops.contracts.codec import encode
+from tradeops.contracts.directive import SCHEMA, Directive, Scope, Verb
+from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.status import MarkKind
+from tradeops.guard import marks
+from tradeops.guard.admit import Refusal
+from tradeops.guard.marks import SPENT_MAX, Facts, Now, Order
+from tradeops.guard.state import Permit, Spent, State
+from tradeops.guard.verbs import decide
+
+T0 = 1_000_000 * NS_PER_S
+NOW = Now(T0, 50 * NS_PER_S)
+FIT = Facts(release="sha256:r1")
+ARMED = State(permit=Permit("permit-0", T0 - 9, ("operator-1", "risk-1"), "enrolled", Envelope("", ())), floor_ns=T0 - 10)
+TWO = ("operator-1", "risk-1")
+
+
+def order(verb: Verb, id: str = "d1", *, by: tuple[str, ...] = ("operator-1",), run: str | None = None, **fields: Any) -> Order:
+    """A verified directive, signed a moment ago."""
+    words = {"issued_ns": T0 - 1, "expires_ns": T0 + 60 * NS_PER_S, **fields}
+    directive = Directive(SCHEMA, id, verb, FLEET, (HOST,), "a reason", **words)
+    return Order(directive, Envelope("", ()), by, run)
+
+
+def permit(id: str = "p1", *ends: str, **fields: Any) -> Order:
+    """By two people."""
+    words: dict[str, Any] = {"by": TWO, "ends": ends, "args": {"cause": "repaired"}, **fields}
+    return order(Verb.PERMIT, id, **words)
+
+
+def after(state: State, *orders: Order, facts: Facts = FIT, now: Now = NOW) -> State:
+    """The state when each was taken."""
+    for one in orders:
+        state = decide(state, one, facts, now).state
+    return state
+
+
+def code(state: State, one: Order, facts: Facts = FIT, now: Now = NOW) -> str:
+    """Why it is refused."""
+    with pytest.raises(Refusal) as refusal:
+        decide(state, one, facts, now)
+    assert refusal.value.what
+    return refusal.value.code
+
+
+def later(seconds: float) -> Now:
+    """Both clocks, so much on."""
+    return Now(NOW.wall_ns + int(seconds * NS_PER_S), NOW.monotonic_ns + int(seconds * NS_PER_S))
+
+
+KILLED = after(ARMED, order(Verb.KILL, "k1", issued_ns=T0 - 5))
+
+
+@pytest.mark.parametrize(
+    ("expected", "one", "facts"),
+    [
+        ("people", permit("p1", "k1", by=("operator-1",)), FIT),
+        ("people", permit("p1", "k1", by=("operator-1", "operator-1")), FIT),
+        ("no_cause", permit("p1", "k1", args={}), FIT),
+        ("no_cause", permit("p1", "k1", args={"cause": "  "}), FIT),
+        ("kill_not_named", permit("p1"), FIT),
+        ("kill_not_named", permit("p1", "k2"), FIT),
+        ("signed_before", permit("p1", "k1", issued_ns=T0 - 6), FIT),
+        ("signed_before", permit("p1", "k1", issued_ns=T0 - 5), FIT),
+        ("reconciliation_break", permit("p1", "k1"), Facts(breaks=("position ABC",))),
+        ("not_proved", permit("p1", "k1"), Facts("its vitals are old")),
+        ("scope", permit("p1", "k1", scope=Scope(symbols=("ABC",))), FIT),
+        ("until", permit("p1", "k1", args={"cause": "x", "until_ns": T0}), FIT),
+        ("until", permit("p1", "k1", args={"cause": "x", "until_ns": "soon"}), FIT),
+        ("unknown_fields", permit("p1", "k1", args={"cause": "x", "leverage": 2}), FIT),
+        ("not_for_runs", permit("p1", "k1", run="run-1"), FIT),
+    ],
+)
+def test_a_permit_is_refused(expected: str, one: Order, facts: Facts) -> None:
+    """Each thing a permit needs, taken away alone."""  # K07
+    assert code(KILLED, one, facts) == expected
+
+
+def test_a_permit_that_names_every_kill_arms() -> None:
+    """Two people, a cause, the kills it ends, clean books, a proved trader."""  # K07
+    state = after(KILLED, permit("p1", "k1"))
+    assert marks.trading(state, NOW)
+    assert state.permit is not None and state.permit.people == TWO
+    assert state.marks == () and state.kills_ended == ("k1",)
+
+
+def test_a_permit_signed_before_a_later_kill_does_not_end_it() -> None:
+    """Even when its writer guessed the id."""  # K07
+    early = permit("p1", "k1", "k2", issued_ns=T0 - 4)
+    state = after(KILLED, order(Verb.KILL, "k2", issued_ns=T0 - 3))
+    assert code(state, early) == "signed_before"
+
+
+def test_a_kill_dated_into_the_future_does_not_lock_people_out_for_ever() -> None:
+    """Its time is no later than when it came."""
+    state = after(ARMED, order(Verb.KILL, "k1", issued_ns=T0 + 10**18))
+    assert marks.trading(after(state, permit("p1", "k1", issued_ns=T0 + 1)), NOW)
+
+
+def test_an_ended_kill_is_spent_and_any_other_counts_however_old() -> None:
+    """A kill kept for years still stops; one that a permit ended does not come back."""
+    state = after(KILLED, permit("p1", "k1", "k0"))
+    assert code(state, order(Verb.KILL, "k1")) == "spent"
+    assert code(state, order(Verb.KILL, "k0")) == "spent"
+    assert not marks.trading(after(state, order(Verb.KILL, "ancient", issued_ns=1, expires_ns=2)), NOW)
+
+
+def test_a_kill_posted_again_changes_nothing() -> None:
+    """A lost answer may be asked for again."""
+    again = decide(KILLED, order(Verb.KILL, "k1"), FIT, NOW)
+    assert again.already and again.state is KILLED
+
+
+def test_the_same_id_with_a_wider_scope_widens() -> None:
+    """What was a kill of a part may become one of the whole, never the other way round."""
+    part = after(ARMED, order(Verb.KILL, "k1", scope=Scope(symbols=("ABC",))))
+    assert marks.trading(part, NOW)
+    whole = after(part, order(Verb.KILL, "k1"))
+    assert not marks.trading(whole, NOW)
+    assert decide(whole, order(Verb.KILL, "k1", scope=Scope(symbols=("ABC",))), FIT, NOW).already
+
+
+def test_a_kill_of_a_part_blocks_that_part_and_needs_a_permit() -> None:
+    """The rest trades on under its permit; one person cannot end it."""  # K01
+    part = Scope(venues=("sim",), symbols=("ABC",))
+    state = after(ARMED, order(Verb.KILL, "k1", scope=part))
+    assert marks.trading(state, NOW) and marks.blocked_scopes(state) == (part,)
+    assert code(state, order(Verb.RESUME, "r1", ends=("k1",))) == "needs_permit"
+    assert marks.blocked_scopes(after(state, permit("p1", "k1", issued_ns=T0))) == ()
+
+
+def test_one_person_halts_and_one_resumes() -> None:
+    """The permit outlives a halt."""
+    state = after(ARMED, order(Verb.HALT, "h1"))
+    assert not marks.trading(state, NOW) and state.permit is not None
+    assert marks.trading(after(state, order(Verb.RESUME, "r1", ends=("h1",))), NOW)
+
+
+@pytest.mark.parametrize(
+    ("expected", "one"),
+    [
+        ("ends_nothing", order(Verb.RESUME, "r1")),
+        ("not_its_own", order(Verb.RESUME, "r1", ends=("h1",), run="run-1")),
+        ("signed_before", order(Verb.RESUME, "r1", ends=("h1",), issued_ns=T0 - 10)),
+        ("replayed", order(Verb.RESUME, "h1", ends=("h1",))),
+        (
+            "wrong_run",
+            order(Verb.HALT, "h2", run="run-1").__class__(
+                replace(order(Verb.HALT, "h2").directive, run="run-2"), Envelope("", ()), (), "run-1"
+            ),
+        ),
+    ],
+)
+def test_a_resume_is_refused(expected: str, one: Order) -> None:
+    """Not by another run, not in advance, not twice."""
+    assert code(after(ARMED, order(Verb.HALT, "h1")), one) == expected
+
+
+def test_a_resume_waits_for_reconciliation() -> None:
+    """An open break keeps the halt."""  # R14
+    halted = after(ARMED, order(Verb.HALT, "h1"))
+    assert code(halted, order(Verb.RESUME, "r1", ends=("h1",)), Facts(breaks=("working orders",))) == "reconciliation_break"
+
+
+def test_a_resume_of_what_is_not_there_is_no_error() -> None:
+    """One directive may name the halts of a whole fleet; a kill, an unarmed mark or a standby is not ended by it."""
+    assert decide(ARMED, order(Verb.RESUME, "r1", ends=("elsewhere",)), FIT, NOW).already
+    assert code(KILLED, order(Verb.RESUME, "r1", ends=(KILLED.marks[-1].id,))) == "needs_permit"
+    standby = after(ARMED, order(Verb.STANDBY, "s1"))
+    assert code(standby, order(Verb.RESUME, "r1", ends=("s1",))) == "needs_activation"
+
+
+def test_a_run_resumes_its_own_halts() -> None:
+    """What a run halted it may resume when it has proved its work."""
+    state = after(ARMED, order(Verb.HALT, "h1", run="run-1"))
+    assert state.marks[0].run == "run-1"
+    assert marks.trading(after(state, order(Verb.RESUME, "r1", ends=("h1",), run="run-1")), NOW)
+
+
+def test_a_halt_posted_again_is_known_and_a_resumed_one_is_spent() -> None:
+    """Once only."""
+    halted = after(ARMED, order(Verb.HALT, "h1"))
+    assert decide(halted, order(Verb.HALT, "h1"), FIT, NOW).already
+    assert code(after(halted, order(Verb.RESUME, "r1", ends=("h1",))), order(Verb.HALT, "h1")) == "replayed"
+
+
+def test_a_lapsed_lease_holds_and_a_higher_fence_takes_the_run_up_again() -> None:
+    """A run that vanishes leaves its hosts held; nothing but the run under a higher fence, or a person, goes on."""
+    leased = after(ARMED, order(Verb.LEASE, "l1", run="run-1", args={"lease_s": 10, "fence": 3}))
+    assert marks.trading(marks.pass_time(leased, later(9)), later(9))
+    held = marks.pass_time(leased, later(10))
+    assert [mark.kind for mark in held.marks] == [MarkKind.HOLD] and held.lease is None
+    assert marks.pass_time(held, later(1000)) == held
+    assert code(held, order(Verb.LEASE, "l2", run="run-1", args={"lease_s": 10, "fence": 3})) == "held"
+    assert code(held, order(Verb.LEASE, "l2", run="run-2", args={"lease_s": 10, "fence": 2})) == "fenced"
+    assert code(held, order(Verb.RESUME, "r1", ends=("hold-run-1",), run="run-1")) == "needs_lease"
+    assert marks.trading(after(held, order(Verb.LEASE, "l3", run="run-1", args={"lease_s": 10, "fence": 4})), NOW)
+    assert marks.trading(after(held, order(Verb.RESUME, "r1", ends=("hold-run-1",))), NOW)
+
+
+def test_a_reboot_ends_a_lease() -> None:
+    """CLOCK_MONOTONIC begins again: the lease counts as lapsed, never as longer."""
+    leased = after(ARMED, order(Verb.LEASE, "l1", run="run-1", args={"lease_s": 10, "fence": 3}))
+    assert not marks.trading(marks.pass_time(leased, Now(NOW.wall_ns, 5)), NOW)
+
+
+def test_a_lease_of_no_seconds_lets_the_host_go() -> None:
+    """A host that has passed its gate does not depend on the operator's machine."""
+    leased = after(ARMED, order(Verb.LEASE, "l1", run="run-1", args={"lease_s": 10, "fence": 3}))
+    passed = after(leased, order(Verb.LEASE, "l2", run="run-1", args={"lease_s": 0, "fence": 3}))
+    assert marks.trading(marks.pass_time(passed, later(10**6)), later(10**6))
+
+
+@pytest.mark.parametrize(
+    ("expected", "args"),
+    [
+        ("malformed", {"lease_s": "long"}),
+        ("malformed", {"lease_s": -1}),
+        ("malformed", {"lease_s": True}),
+        ("too_long", {"lease_s": 10**6}),
+        ("unknown_fields", {"lease_s": 1, "more": 1}),
+    ],
+)
+def test_a_lease_is_refused(expected: str, args: dict[str, Any]) -> None:
+    """Only a bounded, plain number of seconds."""
+    assert code(ARMED, order(Verb.LEASE, "l1", run="run-1", args=args)) == expected
+
+
+def test_a_lease_names_its_run() -> None:
+    """Otherwise nobody could take it up."""
+    assert code(ARMED, order(Verb.LEASE, "l1", args={"lease_s": 1})) == "no_run"
+
+
+def test_standby_ends_with_a_newer_activation() -> None:
+    """A token that was seen is worth nothing."""  # O09
+    standby = after(replace(ARMED, token=4), order(Verb.STANDBY, "s1"))
+    assert not marks.trading(standby, NOW)
+    assert code(standby, order(Verb.ACTIVATE, "a1", args={"token": 4})) == "older"
+    active = after(standby, order(Verb.ACTIVATE, "a1", args={"token": 5}))
+    assert marks.trading(active, NOW) and active.token == 5
+
+
+def test_a_hold_is_a_mark_of_its_run() -> None:
+    """A run may hold what it has not proved."""
+    held = after(ARMED, order(Verb.HOLD, "o1", run="run-1"))
+    assert not marks.trading(held, NOW) and held.marks[0].run == "run-1"
+
+
+def overlay(number: int, **fields: Any) -> dict[str, Any]:
+    """args of an overlay directive."""
+    return {"overlay": {"schema": "tradeops/overlay/v1", "fleet": FLEET, "number": number, **fields}}
+
+
+def laid(state: State, number: int, **fields: Any) -> State:
+    """The state with that overlay, its directive kept as a guard keeps it."""
+    one = order(Verb.OVERLAY, f"v{number}", args=overlay(number, **fields))
+    return after(state, Order(one.directive, Envelope.of(encode(one.directive)), one.people))
+
+
+def test_an_overlay_blocks_symbols_at_once_and_only_tightens() -> None:
+    """Number by number; what loosens over the same release is refused."""  # D06
+    first = laid(ARMED, 1, symbols_blocked=["ABC"], flags_off=["f1"], limits={"order_value": 5}, flow_cap_ppm=1000)
+    assert marks.blocked_scopes(first) == (Scope(symbols=("ABC",)),)
+    same = {"symbols_blocked": ["ABC"], "flags_off": ["f1"], "limits": {"order_value": 5}, "flow_cap_ppm": 1000}
+    for loosened in ({"symbols_blocked": []}, {"flags_off": []}, {"limits": {"order_value": 6}}, {"limits": {}}, {"flow_cap_ppm": 1001}):
+        assert code(first, order(Verb.OVERLAY, "v2", args=overlay(2, **{**same, **loosened}))) == "loosens"
+    assert code(first, order(Verb.OVERLAY, "v1b", args=overlay(1, **same))) == "older"
+    assert laid(first, 2, **{**same, "limits": {"order_value": 4}}).overlay_number == 2
+    anew = order(Verb.OVERLAY, "v2", args=overlay(2))
+    assert decide(first, anew, Facts(release="sha256:r2"), NOW).state.symbols_blocked == ()
+
+
+@pytest.mark.parametrize(
+    ("expected", "args"),
+    [
+        ("malformed", {}),
+        ("malformed", {"overlay": {"number": "one"}}),
+        ("unknown_fields", {"overlay": {**overlay(1)["overlay"], "limits_up": {}}}),
+        ("unknown_fields", {**overlay(1), "more": 1}),
+        ("unknown_schema", {"overlay": {**overlay(1)["overlay"], "schema": "other"}}),
+        ("wrong_fleet", {"overlay": {**overlay(1)["overlay"], "fleet": "other"}}),
+    ],
+)
+def test_an_overlay_is_refused(expected: str, args: dict[str, Any]) -> None:
+    """What is not understood could loosen."""
+    assert code(ARMED, order(Verb.OVERLAY, "v1", args=args)) == expected
+
+
+def test_ids_are_kept_until_they_cannot_come_again() -> None:
+    """The list is bounded by refusing more, never by forgetting; what stops is taken all the same."""
+    full = replace(ARMED, spent=tuple(Spent(f"s{n}", T0 + NS_PER_S) for n in range(SPENT_MAX)))
+    assert code(full, order(Verb.RESUME, "r1", ends=("x",))) == "too_many"
+    assert not marks.trading(after(full, order(Verb.HALT, "h1")), NOW)
+    assert not marks.trading(after(full, order(Verb.KILL, "k1")), NOW)
+    much_later = later(2 * 3600)
+    assert len(after(full, order(Verb.RESUME, "r1", ends=("x",)), now=much_later).spent) == 1
+
+
+def test_many_marks_bound_halts_but_no_kill() -> None:
+    """A flood of halts ends in a refusal on a host that does not trade anyway."""
+    state = ARMED
+    for number in range(marks.MARKS_MAX):
+        state = after(state, order(Verb.HALT, f"h{number}"))
+    assert code(state, order(Verb.HALT, "one-more")) == "too_many"
+    assert marks.marked(after(state, order(Verb.KILL, "k1")), MarkKind.KILL, "k1")
+
+
+def test_a_permit_may_end_by_time_and_nothing_comes_back_by_time() -> None:
+    """A day of fake time arms nothing."""  # K07
+    state = after(KILLED, permit("p1", "k1", args={"cause": "one session", "until_ns": T0 + 100 * NS_PER_S}))
+    assert marks.trading(marks.pass_time(state, later(99)), later(99))
+    ended = marks.pass_time(state, later(100))
+    assert not marks.trading(ended, later(100)) and ended.marks[0].kind is MarkKind.UNARMED
+    for hours in range(24):
+        assert not marks.trading(marks.pass_time(KILLED, later(hours * 3600)), later(hours * 3600))
+        assert not marks.trading(marks.pass_time(ended, later(hours * 3600)), later(hours * 3600))
+
+
+def test_a_trip_names_control_and_value_and_stands_once() -> None:
+    """An automatic halt is not set again every tenth of a second; an automatic kill takes the permit."""  # K12
+    once = marks.trip(ARMED, MarkKind.HALT, "trader-beat", "4000 ms old", NOW)
+    assert marks.trip(once, MarkKind.HALT, "trader-beat", "4100 ms old", later(1)) is once
+    assert (once.marks[0].by, once.marks[0].reason) == ("trader-beat", "4000 ms old")
+    killed = marks.trip(once, MarkKind.KILL, "out-versus-in", "10000 out, 212 in", NOW)
+    assert killed.permit is None and not marks.trading(killed, NOW)
+
+
+VERBS = st.sampled_from(
+    ["kill", "kill-part", "halt", "hold", "standby", "resume", "resume-run", "permit", "permit-one", "activate", "lease", "time", "trip"]
+)
+
+
+def _one_step(step: str, number: int, state: State, now: Now) -> Order | State:
+    ends = tuple(mark.id for mark in state.marks)
+    fields: dict[str, Any] = {"issued_ns": now.wall_ns, "expires_ns": now.wall_ns + NS_PER_S}
+    table: dict[str, Order] = {
+        "kill": order(Verb.KILL, f"k{number}", **fields),
+        "kill-part": order(Verb.KILL, f"k{number}", scope=Scope(symbols=("ABC",)), **fields),
+        "halt": order(Verb.HALT, f"h{number}", run="run-1" if number % 2 else None, **fields),
+        "hold": order(Verb.HOLD, f"o{number}", run="run-1", **fields),
+        "standby": order(Verb.STANDBY, f"s{number}", **fields),
+        "resume": order(
+            Verb.RESUME, f"r{number}", ends=tuple(mark.id for mark in state.marks if mark.kind in ("halt", "hold")) or ("x",), **fields
+        ),
+        "resume-run": order(Verb.RESUME, f"r{number}", ends=ends or ("x",), run="run-1", **fields),
+        "permit": permit(f"p{number}", *ends, **fields),
+        "permit-one": permit(f"p{number}", *ends, by=("operator-1",), **fields),
+        "activate": order(Verb.ACTIVATE, f"a{number}", args={"token": number}, **fields),
+        "lease": order(Verb.LEASE, f"l{number}", run="run-1", args={"lease_s": 2, "fence": number}, **fields),
+    }
+    if step == "time":
+        return marks.pass_time(state, now)
+    return table[step] if step in table else marks.trip(state, MarkKind.KILL, f"control-{number}", "9 of 3", now)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(VERBS, max_size=40))
+def test_in_whatever_order_things_come(steps: list[str]) -> None:
+    """Not trading → trading only by what may do so; a whole kill always stops, and only a permit by two follows it."""  # K05 K06 K07
+    state = State()
+    for number, step in enumerate(steps, 1):
+        now, before = later(number), state
+        one = _one_step(step, number, state, now)
+        try:
+            state = one if isinstance(one, State) else decide(state, one, FIT, now).state
+        except Refusal:
+            assert state is before
+        if step in ("kill", "trip"):
+            assert not marks.trading(state, now) and state.permit is None
+        if state.permit is not None and before.permit is None:
+            assert step == "permit" and not marks.kills(state)
+        if marks.trading(state, now) and not marks.trading(before, now):
+            assert step in ("permit", "resume", "resume-run", "activate", "lease")
+        if step in ("resume", "resume-run", "permit-one", "activate", "lease", "time"):
+            assert marks.kills(state) == marks.kills(before)
