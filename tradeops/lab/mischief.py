@@ -39,7 +39,7 @@ def start_proxy(host: LabHost, argv: Sequence[str], kind: str, clock: Clock) -> 
     # the root marks it as the host's: taking the lab down finds it although nobody may have noted its pid yet
     proc = processes.spawn([program, *argv[1:]], log=log, environment=dict(os.environ) | {"TRADEOPS_ROOT": host.root})
     deadline = clock.monotonic_ns() + int(_READY_S * NS_PER_S)
-    while "ready" not in log.read_text():
+    while not log.read_text().startswith("ready\n"):
         if not processes.alive(proc) or clock.monotonic_ns() > deadline:
             processes.send(proc, signal.SIGKILL)
             raise LabError(f"the proxy does not start: {log.read_text()[-300:].strip()}", where=host.name)

@@ -158,6 +158,7 @@ class LocalFaults:
     def _old_key(self, host: LabHost, fault: Fault) -> None:
         key = Path(_config(host).host_key)
         key.with_name(key.name + _KEPT).replace(key)
+        key.with_name(key.name + ".pub").write_text(host.host_key + "\n")
         self._order(host, (host.address, host.port))
 
     def _order(self, host: LabHost, listen: tuple[str, int] | None) -> None:

@@ -73,29 +73,29 @@ def configuration(host: LocalHost) -> str:
     logs = Path(host.folder) / "logs"
     guard = [host.interpreter, "-I", "-B", str(layout.platform / "guard.py"), "--root", host.root]
     text = _TEMPLATE.format(
-        socket=_value(str(host.supervisor_socket)),
-        run=_value(host.run),
-        logs=_value(str(logs)),
-        folder=_value(host.folder),
+        socket=escaped(str(host.supervisor_socket)),
+        run=escaped(host.run),
+        logs=escaped(str(logs)),
+        folder=escaped(host.folder),
         mark=f'{HOST_MARK}="{host.mark}"',
         guard=_command(guard),
         enrolled=str(enrolled(layout.root)).lower(),
     )
     for slot in SLOTS:
         start = [host.interpreter, "-I", "-B", str(layout.root / "bin" / "tradeops-start"), slot]
-        text += _SLOT.format(program=program(host.service, slot), command=_command(start), logs=_value(str(logs)))
+        text += _SLOT.format(program=program(host.service, slot), command=_command(start), logs=escaped(str(logs)))
     return text
 
 
-def _value(text: str) -> str:
-    """A value as supervisord reads it: % begins a variable, ` ;` a comment."""
+def escaped(text: str) -> str:
+    """A value as supervisord reads it: % begins a variable, ` ;` a comment. Raises LabError."""
     if "\n" in text or " ;" in text:
         raise LabError(f"{text!r} cannot stand in supervisord's configuration", next="choose another folder")
     return text.replace("%", "%%")
 
 
 def _command(argv: list[str]) -> str:
-    return _value(" ".join(f'"{part}"' if " " in part else part for part in argv))
+    return escaped(" ".join(f'"{part}"' if " " in part else part for part in argv))
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -106,7 +106,11 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(_TIMEOUT_S)
-        self.sock.connect(self._path)
+        try:
+            self.sock.connect(self._path)
+        except OSError:
+            self.sock.close()
+            raise
 
 
 class _UnixTransport(xmlrpc.client.Transport):
@@ -115,7 +119,9 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        connection = _UnixConnection(self._path)
+        self._connection = (host, connection)  # where Transport.close looks for it
+        return connection
 
 
 class Manager:

@@ -126,7 +126,7 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         """As OpenSSH does without a terminal: the process is not killed, its pipes are closed."""
         if self._process is not None:
             for number in (0, 1, 2):
-                if pipe := self._process.get_pipe_transport(number):
+                if (pipe := self._process.get_pipe_transport(number)) and not pipe.is_closing():
                     pipe.close()
 
     def pause_writing(self) -> None:
@@ -184,7 +184,8 @@ class _Process(asyncio.SubprocessProtocol):
         self._session.input_paused(True)
 
     def resume_writing(self) -> None:
-        self._session.input_paused(False)
+        # not from within: the pipe would take data and its end while it still empties itself, and lose the data
+        asyncio.get_running_loop().call_soon(self._session.input_paused, False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         code = self._transport.get_returncode() if self._transport else None

@@ -16,13 +16,14 @@ _POLL_S = 0.01
 
 def paths(lab: str, host: str) -> tuple[str, ...]:
     """Where the host's cgroup goes: the `name=systemd` hierarchy when there is one, and the unified one."""
-    found = [str(root / "tradeops-lab" / lab / host) for root in _roots(Path("/proc/self/mountinfo").read_text())]
+    found = [str(root / "tradeops-lab" / lab / host) for root in hierarchies(Path("/proc/self/mountinfo").read_text())]
     if not found:
         raise LabError("this machine has no cgroup hierarchy for systemd", next="use the local driver")
     return tuple(found)
 
 
-def _roots(mountinfo: str) -> list[Path]:
+def hierarchies(mountinfo: str) -> list[Path]:
+    """Where the hierarchies that systemd uses are mounted, out of the text of /proc/self/mountinfo."""
     roots = []
     for line in mountinfo.splitlines():
         left, right = line.split(" - ", 1)

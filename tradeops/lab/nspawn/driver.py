@@ -98,13 +98,15 @@ class NspawnDriver:
 
     def boot(self, host: LabHost) -> LabHost:
         """See Driver."""
+        network.cable(host, up=True)
         booted = one.boot(host, self._clock)
         self._state.update(lambda now: now.with_host(booted))
         wait_for_ssh(host.name, host.address, host.port, self._clock, within_s=_SSHD_S)
         return booted
 
     def power_cut(self, host: LabHost) -> None:
-        """See Driver."""
+        """See Driver. The cable goes dead with it: a host without power does not refuse, it is silent."""
+        network.cable(host, up=False)
         one.power_cut(host, self._clock)
 
     def inject(self, host: LabHost, kind: str, settings: Settings) -> Fault:

@@ -18,6 +18,7 @@ from tradeops.lab.keys import make_key
 from tradeops.lab.kinds import number
 from tradeops.lab.mischief import proxy_argv, start_proxy
 from tradeops.lab.nspawn import host as one
+from tradeops.lab.nspawn import network
 from tradeops.lab.nspawn.hands import NspawnHands
 from tradeops.lab.state import Fault, LabHost
 from tradeops.lab.tools import run
@@ -78,11 +79,11 @@ class NspawnFaults:
     # the cable
 
     def _cut(self, host: LabHost, settings: dict[str, str]) -> Fault:
-        run(["ip", "link", "set", host.veth, "down"], where=host.name)
+        network.cable(host, up=False)
         return Fault(host.name, "")
 
     def _mend(self, host: LabHost, fault: Fault) -> None:
-        run(["ip", "link", "set", host.veth, "up"], where=host.name)
+        network.cable(host, up=True)
 
     def _nft(self, rule: Callable[[LabHost, dict[str, str]], str]) -> Callable[[LabHost, dict[str, str]], Fault]:
         def inject(host: LabHost, settings: dict[str, str]) -> Fault:
@@ -94,12 +95,12 @@ class NspawnFaults:
         rule = f"numgen random mod 100 < {number(settings, 'percent', 1, 100)} drop;"
         arriving = f"chain in {{ type filter hook input priority -10; iifname != lo {rule} }}"
         leaving = f"chain out {{ type filter hook output priority -10; oifname != lo {rule} }}"
-        return self._table(host, "loss", f"{arriving} {leaving}")
+        return self._table(host, "loss", f"{arriving}\n{leaving}")
 
     def _table(self, host: LabHost, kind: str, chains: str) -> Fault:
         """A table of its own in the host's network namespace: it goes with the namespace, whatever happens to us."""
         name = f"{host.veth.replace('-', '_')}_{kind}"
-        _in_net(host, ["nft", "-f", "-"], text=f"table inet {name} {{ {chains} }}\n")
+        _in_net(host, ["nft", "-f", "-"], text=f"table inet {name} {{\n{chains}\n}}\n")
         return Fault(host.name, "", {"table": name})
 
     def _forget_table(self, host: LabHost, fault: Fault) -> None:

@@ -103,6 +103,11 @@ def connect(hosts: Sequence[LabHost], bridge: str, network: str) -> None:
         _batch(inside, netns=host.netns)
 
 
+def cable(host: LabHost, *, up: bool) -> None:
+    """Cut or mend the host's cable at the bridge. Raises LabError."""
+    run(["ip", "link", "set", host.veth, "up" if up else "down"], where=host.name)
+
+
 def remove(hosts: Sequence[LabHost], bridge: str) -> None:
     """Take away what is there of it. Raises LabError."""
     for host in hosts:

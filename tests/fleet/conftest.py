@@ -1,0 +1,88 @@
+"""Eight real hosts with systemd and sshd, brought up once per session."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tradeops.base.clock import SystemClock
+from tradeops.lab.driver import Wish
+from tradeops.lab.faults import heal
+from tradeops.lab.keys import make_key
+from tradeops.lab.nspawn.driver import NspawnDriver, why_not
+from tradeops.lab.state import LabHost, LabState, StateFile
+
+HOSTS = 8
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab that is up. key: the admin's private key."""
+
+    folder: Path
+    key: Path
+
+    @property
+    def state(self) -> LabState:
+        """As lab.json has it now."""
+        return StateFile(self.folder).read()
+
+    def host(self, name: str) -> LabHost:
+        """As lab.json has it now."""
+        return self.state.host(name)
+
+    def ssh(self, name: str, *command: str, timeout_s: float = 10.0) -> subprocess.CompletedProcess[str]:
+        """Run a command on a host. Raises TimeoutExpired."""
+        return subprocess.run(self.ssh_argv(name, *command), capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    def ssh_argv(self, name: str, *command: str) -> list[str]:
+        """Plain OpenSSH as the host's admin, its key pinned."""
+        host = self.host(name)
+        known = self.folder / "known_hosts"
+        known.write_text("".join(f"[{each.address}]:{each.port},{each.address} {each.host_key}\n" for each in self.state.hosts))
+        options = ["BatchMode=yes", "IdentitiesOnly=yes", f"UserKnownHostsFile={known}", "StrictHostKeyChecking=yes", "LogLevel=ERROR"]
+        argv = ["ssh", "-F", "none", "-i", str(self.key), "-p", str(host.port)]
+        for option in options:
+            argv += ["-o", option]
+        return [*argv, f"{host.admin_user}@{host.address}", *command]
+
+
+def banner(host: LabHost, timeout_s: float) -> str:
+    """What a connect comes to: ssh, timeout, refused, silent, closed, or the error's name."""
+    try:
+        with socket.create_connection((host.address, host.port), timeout=timeout_s) as connection:
+            try:
+                return "ssh" if connection.recv(4) == b"SSH-" else "closed"
+            except TimeoutError:
+                return "silent"
+    except TimeoutError:
+        return "timeout"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError as error:
+        return type(error).__name__
+
+
+@pytest.fixture(scope="session")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The hosts all fleet tests share; whoever breaks one heals it."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("eight")
+    driver = NspawnDriver(folder, SystemClock())
+    driver.up(Wish(folder, HOSTS, make_key(folder / "admin")), lambda _line: None)
+    yield Lab(folder, folder / "admin")
+    driver.down(lambda _line: None)
+
+
+@pytest.fixture
+def lab(eight: Lab) -> Iterator[Lab]:
+    """The same; faults that a test left are healed after it."""
+    yield eight
+    for host in eight.state.hosts:
+        heal(eight.folder, host.name, None, SystemClock())

@@ -1,0 +1,380 @@
+"""The local driver: hosts that plain OpenSSH and asyncssh use like any other, their faults, and their end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.support.wait import until
+from tradeops.base.clock import SystemClock
+from tradeops.base.errors import UsageError
+from tradeops.contracts.host import SCHEMA, HostFile
+from tradeops.contracts.layout import HostLayout
+from tradeops.lab import processes
+from tradeops.lab.driver import Wish
+from tradeops.lab.errors import LabError, LabUnsupported
+from tradeops.lab.faults import driver_of, heal, inject
+from tradeops.lab.keys import make_key
+from tradeops.lab.local import config, manager
+from tradeops.lab.local.driver import LocalDriver, config_path
+from tradeops.lab.local.manager import Manager
+from tradeops.lab.state import LabHost, LabState, StateFile
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH's client"),
+]
+
+CLOCK = SystemClock()
+RELEASE = "ab" * 32
+OLDER = "12" * 32
+
+
+def _quiet(_line: str) -> None:
+    """Progress that nobody reads."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Two hosts that are up."""
+
+    folder: Path
+    driver: LocalDriver
+
+    @property
+    def state(self) -> LabState:
+        """As lab.json has it now."""
+        return StateFile(self.folder).read()
+
+    def host(self, name: str) -> LabHost:
+        """As lab.json has it now."""
+        return self.state.host(name)
+
+    def ssh(
+        self, name: str, command: str, user: str = "admin", *, key: str = "admin", data: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Plain OpenSSH with the pinned key."""
+        return subprocess.run(self.argv(name, command, user, key), input=data, capture_output=True, timeout=20, check=False)
+
+    def argv(self, name: str, command: str, user: str = "admin", key: str = "admin") -> list[str]:
+        """Its command line."""
+        host = self.host(name)
+        known = self.folder / f"known-{key}"
+        known.write_text(f"[{host.address}]:{host.port} {host.host_key}\n")
+        argv = ["ssh", "-F", "none", "-i", str(self.folder / key), "-p", str(host.port)]
+        for option in ("BatchMode=yes", "IdentitiesOnly=yes", f"UserKnownHostsFile={known}", "StrictHostKeyChecking=yes", "LogLevel=ERROR"):
+            argv += ["-o", option]
+        return [*argv, f"{user}@{host.address}", command]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Brought up once."""
+    folder = tmp_path_factory.mktemp("local")
+    driver = LocalDriver(folder, CLOCK)
+    driver.up(Wish(folder, 2, make_key(folder / "admin")), _quiet)
+    make_key(folder / "stranger")
+    yield Lab(folder, driver)
+    driver.down(_quiet)
+
+
+@pytest.fixture
+def lab(two: Lab) -> Iterator[Lab]:
+    """The same; faults that a test left are healed."""
+    yield two
+    for host in two.state.hosts:
+        heal(two.folder, host.name, None, CLOCK)
+
+
+def _banner(host: LabHost, timeout_s: float = 1.0) -> str:
+    try:
+        with socket.create_connection((host.address, host.port), timeout=timeout_s) as connection:
+            return "ssh" if connection.recv(4) == b"SSH-" else "closed"
+    except TimeoutError:
+        return "silent"
+    except OSError as error:
+        return type(error).__name__
+
+
+def test_commands_have_streams_status_and_signal(lab: Lab) -> None:
+    """What OpenSSH shows of a real host it shows of this one."""
+    done = lab.ssh("host-1", "cat; echo err >&2; exit 7", data=b"in\n")
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"in\n", b"err\n")
+    assert lab.ssh("host-1", "kill -9 $$").returncode == 255
+    assert lab.ssh("host-1", "no-such-command").returncode == 127
+
+
+def test_much_goes_both_ways(lab: Lab) -> None:
+    """Backpressure holds: 8 MB in and out, nothing lost."""
+    data = os.urandom(1 << 20) * 8
+    done = lab.ssh("host-1", "cat", data=data)
+    assert (done.returncode, done.stderr, len(done.stdout)) == (0, b"", len(data))
+    assert done.stdout == data
+
+
+def test_only_known_keys_and_users_get_in(lab: Lab) -> None:
+    """A stranger's key, and a user the host does not know."""
+    assert lab.ssh("host-1", "true", key="stranger").returncode == 255
+    assert lab.ssh("host-1", "true", user="root").returncode == 255
+    assert lab.ssh("host-1", "true").returncode == 0
+
+
+def test_the_operator_only_ever_gets_the_agent(lab: Lab) -> None:
+    """Whatever was asked for, the forced command runs (and says so when there is none)."""
+    agent = HostLayout(Path(lab.host("host-2").root)).agent_launcher
+    missing = lab.ssh("host-2", "cat /etc/passwd", user="tradeops")
+    assert missing.returncode != 0
+    assert b"tradeops-agent" in missing.stderr
+    agent.parent.mkdir(parents=True)
+    agent.write_text("import os, sys; print('agent', os.environ['SSH_ORIGINAL_COMMAND'], sys.stdin.read())")
+    done = lab.ssh("host-2", "cat /etc/passwd", user="tradeops", data=b"hello")
+    assert done.stdout == b"agent cat /etc/passwd hello\n"
+    agent.unlink()
+
+
+def test_a_lost_client_closes_the_pipes_and_the_process_ends(lab: Lab) -> None:
+    """As with OpenSSH: the command is not killed, its input ends."""
+    note = lab.folder / "ended"
+    client = subprocess.Popen(lab.argv("host-1", f"echo up; cat >/dev/null; touch {note}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with client:
+        assert client.stdout and client.stdout.readline() == b"up\n"
+        client.kill()
+    assert until(note.exists, 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "comes_to"),
+    [
+        ("partition", {}, "silent"),
+        ("drop", {"port": "ssh"}, "silent"),
+        ("reject", {"port": "ssh"}, "ConnectionRefusedError"),
+        ("sshd-freeze", {}, "silent"),
+        ("sshd-stop", {}, "ConnectionRefusedError"),
+        ("delay", {"ms": "3000"}, "silent"),
+        ("truncate", {"bytes": "0"}, "closed"),
+        ("reset", {"bytes": "0"}, "ConnectionResetError"),
+        ("power-cut", {}, "ConnectionRefusedError"),
+    ],
+)
+def test_what_a_connect_comes_to(lab: Lab, kind: str, settings: dict[str, str], comes_to: str) -> None:
+    """This kind of unreachable, on this host alone; healed, it answers."""
+    inject(lab.folder, "host-2", kind, settings, CLOCK)
+    assert _banner(lab.host("host-2")) == comes_to
+    assert _banner(lab.host("host-1")) == "ssh"
+    with pytest.raises(UsageError, match="in force already"):
+        inject(lab.folder, "host-2", kind, settings, CLOCK)
+    assert [fault.kind for fault in heal(lab.folder, "host-2", kind, CLOCK)] == [kind]
+    assert _banner(lab.host("host-2"), 5) == "ssh"
+    assert lab.state.faults == ()
+
+
+def test_an_open_session_survives_a_closed_door(lab: Lab) -> None:
+    """Refusing new connections leaves those that are open."""
+    with subprocess.Popen(lab.argv("host-1", "echo up; cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+        assert client.stdin and client.stdout and client.stdout.readline() == b"up\n"
+        inject(lab.folder, "host-1", "sshd-stop", {}, CLOCK)
+        client.stdin.write(b"still here\n")
+        client.stdin.close()
+        assert client.stdout.read() == b"still here\n"
+
+
+def test_changed_host_key_is_refused_and_healed(lab: Lab) -> None:
+    """By a client that pins it."""
+    inject(lab.folder, "host-1", "host-key", {}, CLOCK)
+    assert lab.ssh("host-1", "true").returncode == 255
+    heal(lab.folder, "host-1", "host-key", CLOCK)
+    assert lab.ssh("host-1", "true").returncode == 0
+
+
+def test_reboot_ends_what_ran_and_comes_back(lab: Lab) -> None:
+    """Other processes, the same address and key; it is over by itself."""
+    before = lab.host("host-1").init
+    lab.ssh("host-1", "setsid sleep 3600 >/dev/null 2>&1 </dev/null &")
+    mark = f"{config.HOST_MARK}={lab.state.id}/host-1"
+    assert until(lambda: processes.marked([mark]), 5)
+    inject(lab.folder, "host-1", "reboot", {}, CLOCK)
+    assert processes.marked([mark]) == []
+    assert before is not None
+    assert lab.host("host-1").init != before
+    assert lab.ssh("host-1", "true").returncode == 0
+    assert lab.state.faults == ()
+
+
+def test_what_cannot_be_done_here_says_why(lab: Lab) -> None:
+    """Usage errors that name the other driver, or what is missing."""
+    for kind, settings in (("loss", {}), ("slow", {}), ("disk-full", {}), ("read-only", {}), ("drop", {"port": "control"}), ("reject", {})):
+        with pytest.raises(LabUnsupported) as caught:
+            inject(lab.folder, "host-1", kind, settings, CLOCK)
+        assert caught.value.next == "use the nspawn driver"
+    with pytest.raises(LabError, match="not enrolled"):
+        inject(lab.folder, "host-1", "guard-freeze", {}, CLOCK)
+
+
+@pytest.fixture
+def running(lab: Lab) -> Iterator[tuple[Lab, HostLayout, Manager]]:
+    """host-2 as enrolment and two deploys would leave it, with small daemons in the places of guard and trader."""
+    host = lab.host("host-2")
+    layout = HostLayout(Path(host.root))
+    loop = "import sys, time\nprint(sys.argv, flush=True)\nwhile True: time.sleep(3600)\n"
+    for name in (RELEASE, OLDER):
+        (layout.releases / name / "tree" / "config").mkdir(parents=True)
+        (layout.releases / name / "tree" / "config" / "trader.yml").write_text("limits: 1\n")
+    for path in (layout.platform / "guard.py", layout.root / "bin" / "tradeops-start"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(loop)
+    layout.slot("blue").mkdir(parents=True)
+    (layout.slot("blue") / "current").symlink_to(layout.releases / RELEASE)
+    units = {"blue": "trader-blue", "green": "trader-green"}
+    who = HostFile(SCHEMA, host.name, "lab", "trader", "supervisord", units, "guard", sys.executable, host.address, host.control_port)
+    layout.host_file.parent.mkdir(parents=True)
+    layout.host_file.write_bytes(msgspec.json.encode(who))
+    told = Manager(host.name, config.load(config_path(host)).supervisor_socket)
+    told.start("guard")
+    told.start("trader-blue")
+    yield lab, layout, told
+    heal(lab.folder, "host-2", None, CLOCK)
+    for program in ("guard", "trader-blue"):
+        if told.pid(program):
+            told.stop(program)
+    shutil.rmtree(layout.root)
+    layout.root.mkdir()
+
+
+def _stat_state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.parametrize(("kind", "program"), [("guard-freeze", "guard"), ("trader-freeze", "trader-blue")])
+def test_frozen_daemons_stand_still_until_healed(running: tuple[Lab, HostLayout, Manager], kind: str, program: str) -> None:
+    """SIGSTOP to the process the service manager knows."""
+    lab, _layout, told = running
+    pid = told.pid(program)
+    assert pid is not None
+    inject(lab.folder, "host-2", kind, {}, CLOCK)
+    assert until(lambda: _stat_state(pid) == "T", 5)
+    heal(lab.folder, "host-2", kind, CLOCK)
+    assert until(lambda: _stat_state(pid) != "T", 5)
+
+
+def test_a_partition_stills_the_guard_too(running: tuple[Lab, HostLayout, Manager]) -> None:
+    """Nothing of the host answers, its control port neither."""
+    lab, _layout, told = running
+    pid = told.pid("guard")
+    assert pid is not None
+    inject(lab.folder, "host-2", "partition", {}, CLOCK)
+    assert until(lambda: _stat_state(pid) == "T", 5)
+    heal(lab.folder, "host-2", "partition", CLOCK)
+    assert until(lambda: _stat_state(pid) != "T", 5)
+
+
+def test_killed_trader_is_dead_until_healed(running: tuple[Lab, HostLayout, Manager]) -> None:
+    """No restart by the manager."""
+    lab, _layout, told = running
+    inject(lab.folder, "host-2", "trader-kill", {"slot": "blue"}, CLOCK)
+    assert until(lambda: told.pid("trader-blue") is None, 5)
+    heal(lab.folder, "host-2", "trader-kill", CLOCK)
+    assert told.pid("trader-blue") is not None
+    with pytest.raises(LabError, match="no slot 'red'"):
+        inject(lab.folder, "host-2", "trader-kill", {"slot": "red"}, CLOCK)
+
+
+def test_one_bit_changes_and_changes_back(running: tuple[Lab, HostLayout, Manager]) -> None:
+    """Size, mode and times stay: only a digest tells."""
+    lab, layout, _told = running
+    path = layout.releases / RELEASE / "tree" / "config" / "trader.yml"
+    path.chmod(0o444)
+    before, stat = path.read_bytes(), path.stat()
+    inject(lab.folder, "host-2", "changed-file", {}, CLOCK)
+    after = path.stat()
+    assert path.read_bytes() != before
+    assert (after.st_size, after.st_mode, after.st_mtime_ns) == (stat.st_size, stat.st_mode, stat.st_mtime_ns)
+    heal(lab.folder, "host-2", "changed-file", CLOCK)
+    assert path.read_bytes() == before
+    with pytest.raises(LabError, match="no file"):
+        inject(lab.folder, "host-2", "changed-file", {"file": "../../../etc/host.json"}, CLOCK)
+
+
+def test_an_extra_process_runs_an_older_release(running: tuple[Lab, HostLayout, Manager]) -> None:
+    """Its working folder is the old tree, and no unit knows it."""
+    lab, layout, told = running
+    fault = inject(lab.folder, "host-2", "extra-process", {}, CLOCK)
+    (proc,) = fault.procs
+    assert until(lambda: Path(f"/proc/{proc.pid}/cwd").readlink() == layout.releases / OLDER / "tree", 5)
+    assert proc.pid not in (told.pid("trader-blue"), told.pid("guard"))
+    heal(lab.folder, "host-2", "extra-process", CLOCK)
+    assert until(lambda: not processes.alive(proc), 5)
+
+
+def test_clock_offset_is_written_and_daemons_restarted(running: tuple[Lab, HostLayout, Manager]) -> None:
+    """Daemons read it as they start."""
+    lab, layout, told = running
+    before = told.pid("guard")
+    inject(lab.folder, "host-2", "clock", {"ms": "-1500"}, CLOCK)
+    assert msgspec.json.decode(layout.host_file.read_bytes(), type=HostFile).clock_offset_ns == -1_500_000_000
+    assert told.pid("guard") not in (None, before)
+    heal(lab.folder, "host-2", "clock", CLOCK)
+    assert msgspec.json.decode(layout.host_file.read_bytes(), type=HostFile).clock_offset_ns == 0
+
+
+def test_an_enrolled_host_starts_its_guard_when_it_boots(running: tuple[Lab, HostLayout, Manager]) -> None:
+    """The trader waits to be started; the guard does not."""
+    lab, _layout, told = running
+    inject(lab.folder, "host-2", "power-cut", {}, CLOCK)
+    with pytest.raises(LabError, match="does not answer"):
+        told.pid("guard")
+    heal(lab.folder, "host-2", "power-cut", CLOCK)
+    assert until(lambda: told.pid("guard"), 5)
+    assert told.pid("trader-blue") is None
+
+
+def test_down_leaves_no_process_and_no_folder_also_after_a_kill(tmp_path: Path) -> None:
+    """The operator died while it brought hosts up: what runs is found by the lab's mark."""
+    driver = LocalDriver(tmp_path, CLOCK)
+    state = driver.up(Wish(tmp_path, 2, make_key(tmp_path / "admin")), _quiet)
+    daemons = [proc for host in state.hosts for proc in (host.init, host.manager) if proc]
+    assert len(daemons) == 4
+    # as if nobody had come to write the pids down
+    StateFile(tmp_path).update(lambda now: msgspec.structs.replace(now, hosts=tuple(_unknown(host) for host in now.hosts)))
+    processes.send(daemons[0], signal.SIGSTOP)
+    driver.down(_quiet)
+    assert until(lambda: not any(processes.alive(proc) for proc in daemons), 5)
+    assert not (tmp_path / "hosts" / "host-1").exists()
+    assert not Path(state.hosts[0].fields["supervisor_socket"]).parent.parent.exists()
+
+
+def _unknown(host: LabHost) -> LabHost:
+    return msgspec.structs.replace(host, init=None, manager=None)
+
+
+def test_what_is_asked_for_must_make_sense(tmp_path: Path) -> None:
+    """Counts and ranges; nothing is left behind by a refusal."""
+    driver = LocalDriver(tmp_path, CLOCK)
+    for hosts, network in ((0, None), (65, None), (2, "10.0.0.0/8"), (2, "nonsense")):
+        with pytest.raises((LabUnsupported, LabError)):
+            driver.up(Wish(tmp_path, hosts, "ssh-ed25519 AAAA", network), _quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_drivers_have_names(tmp_path: Path) -> None:
+    """Two of them."""
+    assert [driver_of(tmp_path, CLOCK, name).name for name in ("local", "nspawn")] == ["local", "nspawn"]
+    with pytest.raises(UsageError, match="no driver 'vagrant'"):
+        driver_of(tmp_path, CLOCK, "vagrant")
+
+
+def test_values_that_would_break_the_configuration_are_refused() -> None:
+    """A folder whose name begins a comment."""
+    with pytest.raises(LabError, match="cannot stand"):
+        manager.escaped("/var/a ;b")
+    assert manager.escaped("/var/50%") == "/var/50%%"
