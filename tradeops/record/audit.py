@@ -22,6 +22,7 @@ from tradeops.contracts.codec import decode, encode
 from tradeops.record.row import NOTHING_BEFORE, ROW_BYTES_MAX, Kind, Row, parse_row, presentable, spell
 
 _HEAD_BYTES_MAX = 4096
+_TAIL_BYTES = 64 << 10
 _LOCK_NS = 5 * NS_PER_S
 _LOCK_POLL_S = 0.005
 
@@ -38,6 +39,20 @@ class Head(msgspec.Struct, frozen=True):
     chain: str
     seq: int
     head: str
+
+
+def head_file(path: Path) -> Path:
+    """Where the writer of the log at `path` notes its newest row: an end that was cut off is found by it."""
+    return path.with_name(path.name + ".head")
+
+
+def noted_head(path: Path) -> Head | None:
+    """The head that the writer noted last, None when it noted none. Raises UsageError when the note is damaged, OSError."""
+    note = head_file(path)
+    try:
+        return decode(read_bounded(note, _HEAD_BYTES_MAX), Head, source=str(note))
+    except FileNotFoundError:
+        return None
 
 
 @dataclass
@@ -151,7 +166,7 @@ class Audit:
 
     def _newest(self) -> Head:
         """The last whole row, after mending a torn line. Begins the chain when there is no file."""
-        known = self._sidecar()
+        known = self._noted()
         if not self.path.exists():
             if known is not None:
                 raise self._damaged(f"it is gone; it had {known.seq} rows")
@@ -185,7 +200,7 @@ class Audit:
         line = spell({"seq": after.seq + 1, "wall_ns": self._clock.wall_ns(), **who, **fields})
         self._append_line(line)
         row = parse_row(line)
-        write_atomic(self._sidecar_path, encode(Head(after.chain or row.hash, row.seq, row.hash)))
+        write_atomic(head_file(self.path), encode(Head(after.chain or row.hash, row.seq, row.hash)))
         return row
 
     def _append_line(self, line: bytes) -> None:
@@ -206,11 +221,15 @@ class Audit:
 
     def _tail(self) -> tuple[bytes | None, bytes]:
         """The last whole line, and what stands behind it without a line's end."""
-        with self.path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 2 * (ROW_BYTES_MAX + 2)))
-            lines, _, torn = file.read().rpartition(b"\n")
-        return (lines.rsplit(b"\n", 1)[-1] if lines else None), torn
+        for window in (_TAIL_BYTES, 2 * (ROW_BYTES_MAX + 2)):
+            with self.path.open("rb") as file:
+                start = max(0, file.seek(0, os.SEEK_END) - window)
+                file.seek(start)
+                lines, _, torn = file.read().rpartition(b"\n")
+            before, _, last = lines.rpartition(b"\n")
+            if start == 0 or before:
+                break
+        return last or None, torn
 
     def _first(self) -> Row:
         with self.path.open("rb") as file:
@@ -219,15 +238,9 @@ class Audit:
     def _cut(self, torn: bytes) -> None:
         os.truncate(self.path, self.path.stat().st_size - len(torn))
 
-    @property
-    def _sidecar_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".head")
-
-    def _sidecar(self) -> Head | None:
+    def _noted(self) -> Head | None:
         try:
-            return decode(read_bounded(self._sidecar_path, _HEAD_BYTES_MAX), Head, source=str(self._sidecar_path))
-        except FileNotFoundError:
-            return None
+            return noted_head(self.path)
         except TradeopsError as error:
             raise self._damaged(str(error)) from None
 

@@ -11,7 +11,7 @@ import msgspec
 
 from tradeops.base.errors import TradeopsError, UsageError
 from tradeops.contracts.agent import Witness
-from tradeops.record.audit import Head
+from tradeops.record.audit import noted_head
 from tradeops.record.row import NOTHING_BEFORE, ROW_BYTES_MAX, Kind, Row, parse_row
 
 _PROBLEMS_MAX = 50
@@ -83,8 +83,8 @@ def read_rows(path: Path) -> Iterator[Row]:
             continue
 
 
-def verify_chain(path: Path, sidecar: Head | None = None) -> ChainReport:
-    """Read the whole file and check every row against the one before. sidecar: the head the writer noted last.
+def verify_chain(path: Path) -> ChainReport:
+    """Read the whole file; check every row against the one before, and the end against the head its writer noted.
 
     Raises UsageError when there is no file, OSError.
     """
@@ -107,7 +107,7 @@ def verify_chain(path: Path, sidecar: Head | None = None) -> ChainReport:
             problems.append(Problem(number, problem))
         chain = chain or row.hash
         previous, count = row, count + 1
-    problems += _end_problems(previous, count, chain, sidecar)
+    problems += _end_problems(path, previous, count, chain)
     head = previous.hash if previous else ""
     return ChainReport(chain, head, count, tuple(problems[:_PROBLEMS_MAX]), torn, tuple(unfinished))
 
@@ -128,16 +128,22 @@ def _misfit(row: Row, previous: Row | None, number: int, unfinished: dict[int, N
     return None
 
 
-def _end_problems(last: Row | None, count: int, chain: str, sidecar: Head | None) -> list[Problem]:
+def _end_problems(path: Path, last: Row | None, count: int, chain: str) -> list[Problem]:
     if count == 0:
         return [Problem(0, "there is no row in it")]
-    if sidecar is None or last is None:
+    try:
+        noted = noted_head(path)
+    except TradeopsError as error:
+        return [Problem(0, f"the head its writer noted cannot be read: {error}")]
+    if noted is None:
+        return [Problem(0, "its writer's note of the newest row is gone")]
+    if last is None:
         return []
-    if sidecar.chain != chain:
+    if noted.chain != chain:
         return [Problem(0, "it is another chain than the one its writer noted")]
-    if sidecar.seq > last.seq:
-        return [Problem(0, f"it ends at row {last.seq}; its writer noted {sidecar.seq}: the end was cut off")]
-    if sidecar.seq == last.seq and sidecar.head != last.hash:
+    if noted.seq > last.seq:
+        return [Problem(0, f"it ends at row {last.seq}; its writer noted {noted.seq}: the end was cut off")]
+    if noted.seq == last.seq and noted.head != last.hash:
         return [Problem(0, "its last row is not the one its writer noted")]
     return []
 
@@ -180,12 +186,12 @@ def select(rows: Iterable[Row], *, run: str | None = None, verb: str | None = No
             yield row
 
 
-def export(path: Path, sidecar: Head | None = None) -> dict[str, Any]:
+def export(path: Path) -> dict[str, Any]:
     """The whole chain as one document, with what verifying it came to, for whoever must check it elsewhere.
 
     `lines` are the rows as they are hashed. Raises TradeopsError when there is no file or it is not text, OSError.
     """
-    report = verify_chain(path, sidecar)
+    report = verify_chain(path)
     try:
         lines = [line.decode() for _, line, ended in read_lines(path) if ended]
     except UnicodeDecodeError as error:

@@ -18,8 +18,7 @@ from tradeops.base.clock import SystemClock, VirtualClock
 from tradeops.base.digest import canonical_json, digest_bytes
 from tradeops.base.errors import ExitCode, TradeopsError, UsageError
 from tradeops.contracts.agent import Witness
-from tradeops.contracts.codec import decode
-from tradeops.record.audit import Audit, Head, NotRecorded
+from tradeops.record.audit import Audit, NotRecorded, head_file
 from tradeops.record.chain import as_document, compare, export, read_rows, select, verify_chain
 from tradeops.record.row import ROW_BYTES_MAX, Kind, parse_row, presentable
 
@@ -36,9 +35,10 @@ def filled(path: Path, pairs: int = 5) -> Audit:
     return audit
 
 
-def sidecar(audit: Audit) -> Head:
-    path = audit.path.with_name("audit.jsonl.head")
-    return decode(path.read_bytes(), Head, source="head")
+def note(audit: Audit, lines: list[bytes]) -> None:
+    """The writer's own note, forged to fit `lines`."""
+    first, last = (json.loads(line) for line in (lines[0], lines[-1]))
+    head_file(audit.path).write_bytes(canonical_json({"chain": first["hash"], "seq": last["seq"], "head": last["hash"]}))
 
 
 def lines_of(audit: Audit) -> list[bytes]:
@@ -85,7 +85,7 @@ def test_a_whole_chain_verifies(tmp_path: Path) -> None:
     """A01: rows of several objects on one file are one chain, and an intent without outcome is named."""
     audit = filled(tmp_path)
     open_intent = Audit(audit.path, clock=VirtualClock(), actor="risk-1").intent("permit")
-    report = verify_chain(audit.path, sidecar(audit))
+    report = verify_chain(audit.path)
     assert report.whole()
     assert report.rows == 12
     assert report.unfinished == (open_intent,)
@@ -121,7 +121,7 @@ def test_tampering_is_found(tmp_path: Path, name: str) -> None:
     """A01: edit, delete, reorder, truncate: each is found in the file itself or by the head its writer noted."""
     audit = filled(tmp_path)
     write_lines(audit, TAMPERINGS[name](lines_of(audit)))
-    assert not verify_chain(audit.path, sidecar(audit)).whole()
+    assert not verify_chain(audit.path).whole()
 
 
 @given(data=st.data())
@@ -132,7 +132,7 @@ def test_any_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, dat
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at] ^= data.draw(st.integers(1, 255))
     audit.path.write_bytes(raw)
-    report = verify_chain(audit.path, sidecar(audit))
+    report = verify_chain(audit.path)
     assert not report.whole()
 
 
@@ -159,6 +159,8 @@ def test_a_wholly_rewritten_chain_is_found_by_its_witnesses(tmp_path: Path) -> N
     forged = rehashed(lines_of(audit), "somebody")
     kept_first = [lines_of(audit)[0], *forged[1:]]
     write_lines(audit, forged)
+    assert not verify_chain(audit.path).whole()
+    note(audit, forged)
     assert verify_chain(audit.path).whole()
     testimony = compare(audit.path, heads)
     assert len(testimony.problems) == 2
@@ -224,21 +226,21 @@ def test_a_torn_last_line_is_mended_aloud(tmp_path: Path) -> None:
     audit = filled(tmp_path, 1)
     with audit.path.open("ab") as file:
         file.write(b'{"seq":4,"half')
-    report = verify_chain(audit.path, sidecar(audit))
+    report = verify_chain(audit.path)
     assert report.whole()
     assert report.torn == 14
     new(tmp_path).intent("deploy")
     rows = list(read_rows(audit.path))
     assert [row.kind for row in rows[-2:]] == [Kind.MENDED, Kind.INTENT]
     assert rows[-2].detail["bytes"] == 14
-    assert verify_chain(audit.path, sidecar(audit)).whole()
+    assert verify_chain(audit.path).whole()
 
 
 def test_a_first_row_torn_by_a_power_cut_begins_the_chain_anew(tmp_path: Path) -> None:
     """A01: nothing was confirmed yet, so nothing is lost."""
     (tmp_path / "audit.jsonl").write_bytes(b'{"seq":1')
     audit = filled(tmp_path, 1)
-    assert verify_chain(audit.path, sidecar(audit)).rows == 3
+    assert verify_chain(audit.path).rows == 3
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "last row", "note"])
@@ -255,7 +257,8 @@ def test_a_damaged_log_takes_no_more_rows(tmp_path: Path, damage: str) -> None:
     elif damage == "last row":
         write_lines(audit, [*lines[:-1], b'{"seq":11}'])
     else:
-        audit.path.with_name("audit.jsonl.head").write_bytes(b"?")
+        head_file(audit.path).write_bytes(b"?")
+        assert not verify_chain(audit.path).whole()
     with pytest.raises(NotRecorded, match="damaged"):
         new(tmp_path).intent("deploy")
 
@@ -346,13 +349,24 @@ def test_show_and_export(tmp_path: Path) -> None:
     assert {row.seq for row in select(rows, run="run-1")} == {4, 5}
     assert [row.verb for row in select(rows, host="host-7")] == ["kill"]
     assert len(as_document(select(rows, verb="deploy"))) == 6
-    document = export(audit.path, sidecar(audit))
+    document = export(audit.path)
     assert json.loads(json.dumps(document)) == document
     assert [parse_row(line.encode()).seq for line in document["lines"]] == list(range(1, 9))
     assert document["problems"] == []
     assert document["unfinished"] == [8]
     with pytest.raises(UsageError, match="no audit log"):
         export(tmp_path / "nothing")
+
+
+def test_a_lost_note_is_said_and_long_rows_are_read_back(tmp_path: Path) -> None:
+    """A01: without the writer's note a cut-off end would go unseen here, so its absence is a finding; the log goes on."""
+    audit = filled(tmp_path, 1)
+    audit.intent("deploy", detail={str(n): "x" * 16_000 for n in range(12)})
+    head_file(audit.path).unlink()
+    assert "note" in verify_chain(audit.path).problems[0].what
+    audit.intent("deploy")
+    assert verify_chain(audit.path).whole()
+    assert verify_chain(audit.path).rows == 5
 
 
 def test_a_huge_line_is_not_a_row(tmp_path: Path) -> None:
