@@ -123,6 +123,12 @@ class Audit:
             self._open[row.seq] = row
         return row.seq
 
+    @contextmanager
+    def held_still(self) -> Iterator[None]:
+        """Nobody writes to the log while the block runs. Raises NotRecorded when another writer does not let go."""
+        with self._locked():
+            yield
+
     def rows_back(self) -> Iterator[Row]:
         """Rows from the newest to the oldest. Raises NotRecorded when one is damaged. A torn last line is passed over."""
         try:
