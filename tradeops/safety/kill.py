@@ -1,7 +1,8 @@
 """The kill: independent roads to every host until it is confirmed blocked, then clear. Needs no lock, log or release.
 
 HTTPS to the guard first; SSH `latch` for each host not confirmed in GRACE_S, on threads of its own so that neither
-road starves the other; then the latch again with SIGKILL of the service. Every host ends confirmed or named.
+road starves the other; then the latch again with SIGKILL of the service; and, from here, the venues themselves for what
+is not confirmed clear. Every host ends confirmed or named.
 """
 
 from __future__ import annotations
@@ -25,19 +26,31 @@ GRACE_S = 0.2
 GRACE_PER_HOST_S = 0.002
 """A thousand TLS handshakes take their time: the second road starts that much later on a large fleet."""
 STOP_AFTER_S = 1.0
+VENUES_AFTER_S = 1.5
 _ROUND_WAIT_MS = 500
 _POLL_S = 0.02
+_VENUE_POLL_S = 0.25
 _ROUND_S = 2.0
 
 
 @dataclass(frozen=True)
+class Swept:
+    """What one host still has at its venues after a mass cancel. working: None when a venue did not tell."""
+
+    host: str
+    working: int | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Roads:
-    """How a kill travels."""
+    """How a kill travels. sweep: mass cancel at the venues from here, None: no venue is known here."""
 
     controls: Controls
     agents: Agents
     fan_out: FanOut
     clock: Clock
+    sweep: Callable[[Sequence[str]], Sequence[Swept]] | None = None
 
 
 @dataclass
@@ -131,6 +144,17 @@ class Board:
             self._blocked(entry, latched.blocked or entry.stopped, "ssh stop" if entry.stopped else "ssh")
         self._told(entry)
 
+    def swept(self, swept: Swept, *, blocked_before: bool) -> None:
+        """The venues' word. It confirms clear only when the host was blocked before they were asked."""
+        with self._lock:
+            entry = self._by_name[swept.host]
+            entry.working = swept.working
+            if swept.problem:
+                entry.problems["venue"] = swept.problem
+            elif swept.working == 0 and blocked_before and entry.clear_ms is None:
+                entry.clear_ms = self._ms()
+        self._told(entry)
+
     def problem(self, host: str, road: str, words: str) -> None:
         """A road that did not lead there."""
         with self._lock:
@@ -168,6 +192,9 @@ def kill(
     works: list[Callable[[], None]] = [lambda: _https(roads, board, envelope, deadline_s)]
     if whole_host:
         works.append(lambda: _ssh(roads, board, envelope, deadline_s, len(hosts)))
+        if roads.sweep is not None:
+            sweep = roads.sweep
+            works.append(lambda: _venues(roads, sweep, board, deadline_s, len(hosts)))
     roads.fan_out.together(works)
     return board.report(kill_id)
 
@@ -206,6 +233,21 @@ def _ssh(roads: Roads, board: Board, envelope: Envelope, deadline_s: float, flee
         _latch_all(roads, board, envelope, hosts, stop=force, limit_s=min(left_s, 5.0))
         if board.not_blocked():
             roads.clock.sleep_s(_POLL_S)
+
+
+def _venues(roads: Roads, sweep: Callable[[Sequence[str]], Sequence[Swept]], board: Board, deadline_s: float, fleet_size: int) -> None:
+    """Cancel at the venues for the hosts that are not confirmed by then, until they are or time is up."""
+    wait_s = VENUES_AFTER_S + GRACE_PER_HOST_S * fleet_size
+    while board.not_confirmed() and board.elapsed_s() < min(wait_s, deadline_s):
+        roads.clock.sleep_s(_POLL_S)
+    while board.elapsed_s() < deadline_s:
+        hosts = [host.name for host in board.not_confirmed()]
+        if not hosts:
+            return
+        open_hosts = {host.name for host in board.not_blocked()}
+        for swept in sweep(hosts):
+            board.swept(swept, blocked_before=swept.host not in open_hosts)
+        roads.clock.sleep_s(_VENUE_POLL_S)
 
 
 def _latch_all(roads: Roads, board: Board, envelope: Envelope, hosts: Sequence[Host], *, stop: bool, limit_s: float) -> None:
