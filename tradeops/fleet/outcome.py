@@ -8,14 +8,15 @@ from typing import Generic, TypeVar
 
 from tradeops.base.errors import OutcomeUnknown, TradeopsError
 
-T = TypeVar("T", covariant=True)
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Done(Generic[T]):
+class Done(Generic[T_co]):
     """The host answered and did it."""
 
-    value: T
+    value: T_co
     elapsed_ms: float = 0.0
 
 

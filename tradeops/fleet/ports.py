@@ -74,7 +74,8 @@ class Controls(Protocol):
     ) -> dict[str, Outcome[DirectiveReply]]:
         """POST one directive to each. wait_ms: how long the guard may wait for blocked before it answers.
 
-        answered: called with each host's name and outcome as it comes in, on another thread maybe. A kill is sent without a client certificate.
+        answered: called with each host's name and outcome as it comes in, on another thread maybe.
+        A kill is sent without a client certificate.
         """
 
 

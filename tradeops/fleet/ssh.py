@@ -19,7 +19,7 @@ import paramiko
 from fabric import Config, Connection
 
 from tradeops.base.clock import Clock, SystemClock
-from tradeops.base.errors import ConfigError, Unreachable
+from tradeops.base.errors import ConfigError, OutcomeUnknown, Unreachable
 from tradeops.fleet.channel import Channel, ChannelBroken, Finished, cut_after
 from tradeops.fleet.dial import Budget, Target, at_host, dial, key_mismatch
 from tradeops.fleet.fleetfile import Deadlines
@@ -92,14 +92,15 @@ class Ssh:
     def exec_admin(self, host: Host, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Finished:
         """Run one command as the host's admin and wait for its end: for enrolment only.
 
-        Raises Unreachable, HostKeyMismatch; ChannelBroken when it does not end in time (then it may still run).
+        Raises Unreachable, HostKeyMismatch; OutcomeUnknown when it was started and its end was not seen.
         """
         channel = self._exec(Target.of_host(host, host.admin_user), shlex.join(argv), timeout_s)
         try:
             channel.write(stdin, min(timeout_s, self._deadlines.silence))
             return channel.finish(timeout_s, output_max=OUTPUT_BYTES_MAX)
         except ChannelBroken as error:
-            raise at_host(host.name, error) from None
+            what = f"`{argv[0]}` was started and its end was not seen: {error.what}"
+            raise OutcomeUnknown(what, where=host.name, holds="it may still run, or be half done") from None
         finally:
             channel.close()
 
