@@ -6,12 +6,13 @@ import hashlib
 import os
 import struct
 import zlib
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from . import offer
 from .errors import AgentError, bad_request, from_os_error
-from .files import hash_file, parse_object, sweep
+from .files import hash_file, parse_object, sweep, write_all
 from .hostfile import Context
 from .wire import Body
 
@@ -63,7 +64,7 @@ class _Intake:
         self._digest = ""
         self._left = 0
         self._hasher = hashlib.sha256()
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._partial = context.layout.blobs / f"{_PARTIAL}{os.getpid()}-0"
         self.stored = 0
 
@@ -101,7 +102,7 @@ class _Intake:
             raise bad_request(f"{self._digest} of {size} bytes is of no release that was offered here")
         self._left = size
         self._hasher = hashlib.sha256()
-        self._file = self._partial.open("wb")
+        self._file = self._partial.open("wb", buffering=0)
         if not size:
             self._write(b"")
 
@@ -109,7 +110,7 @@ class _Intake:
         file = self._file
         if file is None:
             return
-        file.write(data)
+        write_all(file, data)
         self._hasher.update(data)
         self._left -= len(data)
         if self._left:

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     fsync_dir(path.parent)
+
+
+def write_all(file: FileIO, data: bytes) -> None:
+    """Write to an unbuffered file, whatever it takes at a time. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 def relink(link: Path, target: str) -> None:
@@ -118,8 +126,8 @@ def hash_file(path: Path) -> str:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a tree whose folders may be read-only. A missing one is fine. Raises OSError."""
-    if folder.is_symlink() or not folder.exists():
+    """Remove a file, or a tree whose folders may be read-only. A missing one is fine. Raises OSError."""
+    if folder.is_symlink() or not folder.is_dir():
         folder.unlink(missing_ok=True)
         return
     folder.chmod(0o700)

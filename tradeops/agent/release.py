@@ -10,7 +10,7 @@ from typing import Any
 
 from . import offer
 from .errors import DIGEST, NOT_FOUND, AgentError
-from .files import canonical, fsync_dir, hash_file, read_object, remove_tree, sweep, write_atomic
+from .files import canonical, fsync_dir, hash_file, read_object, remove_tree, sweep, write_all, write_atomic
 from .hostfile import Context
 from .manifest import File, Manifest, folders, parse
 
@@ -130,9 +130,7 @@ def _copy(blob: Path, path: Path, file: File) -> None:
     with source, path.open("xb", buffering=0) as target:
         while chunk := source.read(_CHUNK_BYTES):
             hasher.update(chunk)
-            view = memoryview(chunk)
-            while view:
-                view = view[target.write(view) :]
+            write_all(target, chunk)
         os.fchmod(target.fileno(), file.read_only_mode())
     if f"sha256:{hasher.hexdigest()}" != file.digest:
         blob.unlink()

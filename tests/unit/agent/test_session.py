@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import msgspec
 import pytest
@@ -60,7 +61,7 @@ def test_a_line_that_is_no_request_is_refused_and_ends_the_session(managed: Mana
         ("roster", {"roster": None}),
     ],
 )
-def test_arguments_are_refused_and_the_session_goes_on(managed: ManagedHost, verb: str, args: dict[str, object]) -> None:
+def test_arguments_are_refused_and_the_session_goes_on(managed: ManagedHost, verb: str, args: dict[str, Any]) -> None:
     """Every argument is typed and bounded."""
     agent = managed.agent()
     assert agent.code(verb, **args) in ("bad_request", "signature")
@@ -70,7 +71,8 @@ def test_arguments_are_refused_and_the_session_goes_on(managed: ManagedHost, ver
 def test_oddly_typed_fields_of_a_request_are_refused(managed: ManagedHost) -> None:
     """A run that is no text, a fence that is no number, args that are no object; the id comes back as it was."""
     agent = managed.agent()
-    for odd in ({"run": 5}, {"fence": "1"}, {"fence": True}, {"args": []}, {"verb": 1}):
+    oddities: tuple[dict[str, Any], ...] = ({"run": 5}, {"fence": "1"}, {"fence": True}, {"args": []}, {"verb": 1})
+    for odd in oddities:
         agent.raw(json.dumps({"id": "mine", "verb": "facts", **odd}).encode() + b"\n")
         answer = agent.read()
         assert (answer["id"], answer["ok"], answer["error"]["code"]) == ("mine", False, "bad_request")
