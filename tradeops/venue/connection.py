@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from tradeops.base.clock import NS_PER_MS, NS_PER_S, Clock
+from tradeops.wire.link import receive_patiently
 from tradeops.wire.protocol import FRAME_BYTES_MAX
 
 BEATS_OF_SILENCE: Final = 3
@@ -74,7 +75,7 @@ class Connection:
     async def receive(self, decoder: msgspec.json.Decoder[M], timeout_s: float) -> M | Refused | None:
         """The next frame, decoded; None when the member left or fell silent."""
         try:
-            message = await self.socket.receive(timeout=timeout_s)
+            message = await receive_patiently(self.socket, timeout_s)
         except TimeoutError:
             return None
         if message.type is not aiohttp.WSMsgType.TEXT:

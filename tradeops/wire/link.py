@@ -8,14 +8,18 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 
 from tradeops.wire.errors import SendQueueFull, SessionLost, VenueUnreachable
 from tradeops.wire.protocol import FRAME_BYTES_MAX
 
+if TYPE_CHECKING:
+    from aiohttp import web
+
 _BUFFER_POLL_S = 0.001
+_STALL_S = 0.02
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h: bytes in the send queue that have never been sent
 _CLOSE_CODES = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
 
@@ -40,6 +44,16 @@ class _Socket(aiohttp.ClientWebSocketResponse):
     def __init__(self, reader: Any, writer: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(reader, writer, *args, **kwargs)
         self.transport: asyncio.Transport = writer.transport
+
+
+async def receive_patiently(socket: aiohttp.ClientWebSocketResponse | web.WebSocketResponse, limit_s: float) -> aiohttp.WSMessage:
+    """The next message within `limit_s`, and a little more: when this process itself stood still, what came meanwhile is
+    read only after the timer has fired, and a stall of ours is not the other side's silence. Raises TimeoutError.
+    """
+    try:
+        return await socket.receive(timeout=limit_s)
+    except TimeoutError:
+        return await socket.receive(timeout=_STALL_S)
 
 
 def _unsent_in_kernel(transport: asyncio.Transport) -> int:
@@ -145,7 +159,7 @@ class Link:
         """The next frame. Raises SessionLost when the connection ends or is silent for `timeout_s` (the silence limit)."""
         limit_s = self._timeouts.silence_s if timeout_s is None else timeout_s
         try:
-            message = await self._require().receive(timeout=limit_s)
+            message = await receive_patiently(self._require(), limit_s)
         except TimeoutError:
             raise self._lost(f"silent for {limit_s} s") from None
         if message.type is aiohttp.WSMsgType.TEXT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import aiohttp
 import msgspec
@@ -43,7 +44,7 @@ async def follow(client: DropCopyClient, reports: list[DropReport]) -> None:
             reports.append(message)
 
 
-def kinds(messages: list[object]) -> list[object]:
+def kinds(messages: Sequence[object]) -> list[object]:
     return [message.kind if isinstance(message, ExecutionReport) else type(message).__name__ for message in messages]
 
 
