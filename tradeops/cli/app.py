@@ -117,12 +117,14 @@ def hoist(arguments: Sequence[str]) -> list[str]:
     return front + rest
 
 
-def run(arguments: Sequence[str], printer: Printer) -> ExitCode:
+def run(arguments: Sequence[str], printer: Printer, app: typer.Typer = root) -> ExitCode:
     """Carry out one command line; every error is told here and nowhere else."""
     try:
-        result = typer.main.get_command(root).main(list(arguments), prog_name="tradeops", standalone_mode=False)
+        result = typer.main.get_command(app).main(list(arguments), prog_name="tradeops", standalone_mode=False)
         if isinstance(result, Report):
             printer.report(result)
+            if result.after is not None:
+                result.after()
             return result.exit_code
         if result == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
@@ -167,7 +169,7 @@ def _bug(raised: Exception) -> TradeopsError:
     )
 
 
-def main() -> None:
+def main(app: typer.Typer = root) -> None:
     """The console script."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -176,4 +178,4 @@ def main() -> None:
 
         completion_init()
     arguments = hoist(sys.argv[1:])
-    sys.exit(run(arguments, Printer(as_json="--json" in arguments)))
+    sys.exit(run(arguments, Printer(as_json="--json" in arguments), app))

@@ -18,6 +18,7 @@ COMMANDS = {
     "init": Command("init", "init", "Scaffold fleet file, service, playbooks, CA and first policy."),
     "docs": Command("docs", "docs", "Print the commented fleet file, or a runbook."),
     "completion": Command("completion", "completion", "Print the completion script for your shell."),
+    "fleet": Command("fleet", "fleet", "The hosts: list, sign, enroll, facts."),
     "build": Command("build", "build", "Build, sign and keep a release."),
     "releases": Command("releases", "releases", "Releases: list, show, diff."),
     "plan": Command("deploy", "plan", "What a deploy would do now, with a digest."),

@@ -13,8 +13,8 @@ from tradeops.base.errors import UsageError
 from tradeops.cli.render import Printer
 
 if TYPE_CHECKING:
-    from tradeops.checks.drift import FleetVerdict
     from tradeops.base.clock import Clock
+    from tradeops.checks.drift import FleetVerdict
     from tradeops.contracts.binding import Overlay
     from tradeops.contracts.envelope import Envelope
     from tradeops.contracts.policy import Policy
@@ -72,6 +72,18 @@ class Context:
         if all_hosts == bool(hosts or tags):
             raise UsageError("say which hosts: --all, or --host and --tag", next="`tradeops fleet list` prints names and tags")
         return select(self.fleet, hosts=hosts, tags=tags)
+
+    def everywhere(self) -> tuple[Host, ...]:
+        """Every host of the fleet file, and those that only the newest roster still knows: nobody forgets one in a kill."""
+        from tradeops.base.errors import TradeopsError
+        from tradeops.fleet.roster import forgotten, load_roster
+
+        try:
+            found = load_roster(self.fleet.state.roster_file)
+        except TradeopsError as unreadable:
+            self.printer.line(f"the roster cannot be read, so the fleet file alone says who is killed: {unreadable}")
+            return self.fleet.hosts
+        return self.fleet.hosts + (forgotten(found[1], self.fleet.hosts) if found else ())
 
     def new_id(self) -> str:
         """A run's or directive's id: by time, and never twice."""
@@ -139,7 +151,9 @@ class Context:
         """The guards' control API."""
         from tradeops.fleet.control import HttpControls
 
-        return HttpControls(self.fleet.state.tls, self.clock)
+        return HttpControls(
+            self.fleet.state.tls, self.clock, tunnel=lambda host, port, wait_s: self.ssh.tunnel(host, port, timeout_s=wait_s)
+        )
 
     @cached_property
     def store(self) -> Store:
@@ -237,12 +251,10 @@ class Context:
     @cached_property
     def roster_number(self) -> int:
         """Number of the newest signed roster; 0 before the first."""
-        from tradeops.contracts.codec import decode
-        from tradeops.contracts.entitle import signed_bytes
-        from tradeops.contracts.roster import Roster
+        from tradeops.fleet.roster import load_roster
 
-        path = self.fleet.state.roster_file
-        return decode(signed_bytes(self._envelope(path, "roster")), Roster, source=str(path)).number if path.exists() else 0
+        found = load_roster(self.fleet.state.roster_file)
+        return found[1].number if found else 0
 
     def _envelope(self, path: Path, what: str) -> Any:
         from tradeops.base.durable import read_bounded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tradeops.contracts.directive import Scope
     from tradeops.contracts.envelope import Envelope
     from tradeops.fleet.host import Host
+    from tradeops.fleet.ports import AgentSession
     from tradeops.safety.kill import HostKill, KillReport, Swept
 
 DEADLINE_S = 20.0
@@ -39,6 +41,8 @@ def kill_switch(
 
     c = context(ctx)
     hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
+    if all_hosts:
+        hosts = c.everywhere()
     scope = Scope(tuple(venue or ()), tuple(symbol or ()), tuple(strategy or ()))
     return _kill(c, hosts, scope, reason, deadline, named=not all_hosts)
 
@@ -62,13 +66,12 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     envelope: Envelope = sign(directive, c.signer)
     urgent = Urgent(c.audit_as(c.person), clock=c.clock, actor=c.person, spills=c.spills)
     ticket = urgent.intent("kill", hosts=names, detail={"id": directive.id, "reason": directive.reason, "scope": scope})
-    roads = Roads(c.controls, c.agents, c.fan_out, c.clock, _sweep(c, directive.id, scope))
+    roads = Roads(c.controls, _WhenNeeded(c), c.fan_out, c.clock, _sweep(c, directive.id, scope))
     done = kill(roads, hosts, envelope, directive.id, deadline_s=deadline_s, told=_Told(c), whole_host=scope.everything())
     urgent.outcome(ticket, "done" if not done.exit_code else "incomplete", detail={"hosts": [asdict(each) for each in done.hosts]})
     owed = urgent.settle()
-    report = _report(done, reason, [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed])
-    _leave_heads(c, hosts)
-    return report
+    lines = [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed]
+    return _report(done, reason, lines, lambda: _leave_heads(c, hosts))
 
 
 def _sweep(c: Context, kill_id: str, scope: Scope) -> Callable[[Sequence[str]], Sequence[Swept]]:
@@ -80,6 +83,20 @@ def _sweep(c: Context, kill_id: str, scope: Scope) -> Callable[[Sequence[str]], 
         return Sweep(c.fleet.bindings, secret_here, f"kill-{kill_id}", scope, c.clock).run(names)
 
     return sweep
+
+
+class _WhenNeeded:
+    """Agents whose SSH library is loaded when the second road begins: the first one does not wait for it."""
+
+    def __init__(self, c: Context) -> None:
+        self._c = c
+        self._lock = threading.Lock()
+
+    def open(self, host: Host, *, timeout_s: float) -> AgentSession:
+        """See fleet.ports.Agents."""
+        with self._lock:
+            agents = self._c.agents
+        return agents.open(host, timeout_s=timeout_s)
 
 
 class _Told:
@@ -110,7 +127,7 @@ def _leave_heads(c: Context, hosts: tuple[Host, ...]) -> None:
         c.printer.line(f"{name} keeps no witness of this kill: {error.what}")
 
 
-def _report(done: KillReport, reason: str, lines: list[str]) -> Report:
+def _report(done: KillReport, reason: str, lines: list[str], after: Callable[[], None]) -> Report:
     total, blocked = len(done.hosts), done.blocked()
     confirmed = sum(each.confirmed for each in done.hosts)
     working = sum(each.working or 0 for each in done.hosts)
@@ -142,6 +159,7 @@ def _report(done: KillReport, reason: str, lines: list[str]) -> Report:
             "working": working,
             "elapsed_ms": done.elapsed_ms,
         },
+        after=after,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ class Report:
     """command: the schema is `tradeops/COMMAND/v1`.  title: the answer in one sentence.  lines: more of it.
 
     hosts: one entry per host in the JSON document.  data: its further fields.  raw: printed as it is instead of all else.
+    after: done when the report is out, where a person should not wait for it.
     """
 
     command: str
@@ -37,6 +38,7 @@ class Report:
     next: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     raw: str | None = None
+    after: Callable[[], None] | None = None
 
     def document(self) -> dict[str, Any]:
         """The JSON document."""
