@@ -82,12 +82,6 @@ def make_backup(state: Path, audit: Audit, archive: Path, *, now_ns: int) -> Bac
     return _report(table)
 
 
-def read_table(archive: Path) -> BackupTable:
-    """What an archive says it holds. Raises UsageError when it is none, OSError."""
-    with _open(archive) as tar:
-        return _table(tar, archive)
-
-
 def restore(archive: Path, into: Path, *, digest: str | None = None) -> BackupReport:
     """Unpack `archive` into the empty or missing folder `into`, every file hashed; all of it or nothing.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -15,13 +15,6 @@ from tradeops.record.audit import noted_head
 from tradeops.record.row import NOTHING_BEFORE, ROW_BYTES_MAX, Kind, Row, parse_row
 
 _PROBLEMS_MAX = 50
-
-
-class Witnesses(Protocol):
-    """Whoever keeps heads outside the writer's reach: the hosts, through their agents."""
-
-    def heads(self) -> Mapping[str, Sequence[Witness]]:
-        """Every head that each witness keeps; a witness that does not answer is left out. Raises nothing for one's sake."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +142,9 @@ def _end_problems(path: Path, last: Row | None, count: int, chain: str) -> list[
 
 
 def compare(path: Path, heads: Mapping[str, Sequence[Witness]], *, others: Collection[str] = ()) -> Testimony:
-    """Hold the log against what the witnesses keep. others: chains of other operators' machines, known by name.
+    """Hold the log against the heads that witnesses keep outside the writer's reach, by witness.
+
+    others: chains of other operators' machines, known by name.
 
     A log that was rewritten as a whole has other hashes, or another name: either is found here, whatever it says of
     itself. Raises UsageError when there is no file, OSError.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from tradeops.base.durable import read_bounded, write_atomic
-from tradeops.base.errors import Refused, UsageError
+from tradeops.base.errors import Refused
 from tradeops.contracts.binding import BINDING_SCHEMA, OVERLAY_SCHEMA, Binding, Overlay
 from tradeops.contracts.codec import decode, encode
 from tradeops.contracts.entitle import entitled, signed_bytes
@@ -20,16 +20,6 @@ from tradeops.contracts.signature import Signer
 _BYTES_MAX = 16 << 20
 
 Document = TypeVar("Document", Binding, Overlay)
-
-
-def make_binding(data: Mapping[str, Any]) -> Binding:
-    """A binding from plain data (amounts in 1e-9 units). Raises UsageError naming what is missing, unknown or of a wrong type."""
-    if unknown := sorted(set(data) - set(Binding.__struct_fields__)):
-        raise UsageError(f"a binding has no {unknown[0]!r}")
-    try:
-        return msgspec.convert({"schema": BINDING_SCHEMA, **data}, Binding, strict=True)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"not a binding: {error}", where=str(data.get("host", "?"))) from None
 
 
 def sign_document(document: Binding | Overlay, signer: Signer) -> Envelope:

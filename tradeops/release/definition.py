@@ -64,7 +64,16 @@ class LimitsEntry(Strict):
 
     def limits(self) -> Limits:
         """As the manifest holds them."""
-        return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
+        return Limits(
+            instruments=self.instruments,
+            venues=self.venues,
+            order_quantity_max=self.order_quantity_max,
+            order_price_max=self.order_price_max,
+            order_value_max=self.order_value_max,
+            order_count_max=self.order_count_max,
+            order_rate_per_s_max=self.order_rate_per_s_max,
+            position_max=self.position_max,
+        )
 
 
 class FlagEntry(Strict):

@@ -11,7 +11,7 @@ from tradeops.contracts.entitle import entitled, signed_bytes
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.policy import Policy
-from tradeops.release.manifest import check_manifest, scan
+from tradeops.release.manifest import check_manifest
 from tradeops.release.store import StoredRelease, contents
 
 _NAMED = 5
@@ -40,13 +40,6 @@ def verify_stored(stored: StoredRelease, policy: Policy) -> None:
     bad = [file.path for file in contents(stored.manifest) if _damaged(stored.blob(file.digest), file.digest)]
     if bad:
         raise Refused(f"{len(bad)} files are damaged or missing: {_few(bad)}", where=stored.id, next="build or fetch the release again")
-
-
-def verify_tree(manifest: Manifest, tree: Path) -> tuple[str, ...]:
-    """Paths below `tree` that are not as the manifest says: changed, missing, extra. Empty when all is as it should be."""
-    there = {file.path: file for file in scan(tree)}
-    wanted = {file.path: file for file in manifest.predicate.files}
-    return tuple(sorted(path for path in there.keys() | wanted.keys() if there.get(path) != wanted.get(path)))
 
 
 def check_age(manifest: Manifest, *, highest_number: int, now_ns: int, rollback: bool) -> None:
