@@ -36,7 +36,7 @@ def test_eight_hosts_are_hosts_of_their_own(lab: Lab) -> None:
         lab.ssh(host.name, "hostname; cat /etc/machine-id; systemctl is-system-running --wait; hostname -i").stdout.split()
         for host in lab.state.hosts
     ]
-    assert [line[0] for line in seen] == [f"host-{index}" for index in range(1, HOSTS + 1)]
+    assert [line[0] for line in seen] == [f"h{index}" for index in range(1, HOSTS + 1)]
     assert len({line[1] for line in seen}) == HOSTS
     assert {line[2] for line in seen} == {"running"}
     assert [line[3] for line in seen] == [host.address for host in lab.state.hosts]
@@ -54,7 +54,7 @@ def test_stopping_a_unit_kills_all_of_it(lab: Lab) -> None:
 
 def test_exit_status_signal_and_streams_come_through(lab: Lab) -> None:
     """Plain OpenSSH executes as on any host."""
-    done = lab.ssh("host-1", "echo out; echo err >&2; exit 7")
+    done = lab.ssh("h1", "echo out; echo err >&2; exit 7")
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
 
 
@@ -132,11 +132,11 @@ def test_down_twice_says_there_is_no_lab(tmp_path: Path) -> None:
 
 def test_power_cut_ends_everything_of_one_host_at_once(lab: Lab) -> None:
     """All processes of the host are in its cgroups, and none outlives the cut."""
-    host = lab.host("host-7")
+    host = lab.host("h7")
     assert len(cgroups.members(host.cgroups)) > 5
     driver = NspawnDriver(lab.folder, SystemClock())
     driver.power_cut(host)
     assert cgroups.members(host.cgroups) == []
     assert banner(host, 1) in {"timeout", "refused", "OSError"}
     driver.boot(host)
-    assert banner(lab.host("host-7"), 2) == "ssh"
+    assert banner(lab.host("h7"), 2) == "ssh"

@@ -13,15 +13,22 @@ Progress = Callable[[str], None]
 Settings = Mapping[str, str]
 
 
+def host_name(index: int) -> str:
+    """Of host `index`, from 1."""
+    return f"h{index}"
+
+
 @dataclass(frozen=True)
 class Wish:
-    """A lab as asked for. admin_key: public line that may log in as each host's admin.  network: the range to choose
-    addresses from; None is the driver's own.
+    """A lab as asked for. admin_key: public line that may log in as each host's admin.  operator_keys: public lines that
+    reach the agent (local; elsewhere enrolment sees to it).  network: the range to choose addresses from; None is the
+    driver's own.
     """
 
     folder: Path
     hosts: int
     admin_key: str
+    operator_keys: tuple[str, ...] = ()
     network: str | None = None
 
 

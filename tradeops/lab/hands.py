@@ -36,6 +36,9 @@ class Hands(Protocol):
     def signal_unit(self, host: LabHost, unit: str, number: signal.Signals) -> None:
         """Signal every process of a unit."""
 
+    def kill_unit(self, host: LabHost, unit: str) -> None:
+        """SIGKILL to every process of a running unit, which stays dead until it is started."""
+
     def start_unit(self, host: LabHost, unit: str) -> None:
         """Start it; nothing happens when it runs."""
 
@@ -68,23 +71,25 @@ def trader_units(hands: Hands, host: LabHost, slot: str) -> dict[str, str]:
     return running
 
 
-def _guard(number: signal.Signals) -> Callable[[Hands, LabHost, dict[str, str]], Fault]:
-    def inject(hands: Hands, host: LabHost, settings: dict[str, str]) -> Fault:
-        unit = host_file(hands, host).guard_unit
-        hands.signal_unit(host, unit, number)
-        return Fault(host.name, "", {"units": unit})
-
-    return inject
+def _units(hands: Hands, host: LabHost, settings: dict[str, str]) -> list[str]:
+    """Those that the fault is for: the guard's, or those of running traders."""
+    if settings["kind"].startswith("guard-"):
+        return [host_file(hands, host).guard_unit]
+    return list(trader_units(hands, host, settings["slot"]).values())
 
 
-def _trader(number: signal.Signals) -> Callable[[Hands, LabHost, dict[str, str]], Fault]:
-    def inject(hands: Hands, host: LabHost, settings: dict[str, str]) -> Fault:
-        units = trader_units(hands, host, settings["slot"])
-        for unit in units.values():
-            hands.signal_unit(host, unit, number)
-        return Fault(host.name, "", {"units": " ".join(units.values())})
+def _freeze(hands: Hands, host: LabHost, settings: dict[str, str]) -> Fault:
+    units = _units(hands, host, settings)
+    for unit in units:
+        hands.signal_unit(host, unit, signal.SIGSTOP)
+    return Fault(host.name, "", {"units": " ".join(units)})
 
-    return inject
+
+def _kill(hands: Hands, host: LabHost, settings: dict[str, str]) -> Fault:
+    units = _units(hands, host, settings)
+    for unit in units:
+        hands.kill_unit(host, unit)
+    return Fault(host.name, "", {"units": " ".join(units)})
 
 
 def _thaw(hands: Hands, host: LabHost, fault: Fault) -> None:
@@ -188,10 +193,10 @@ Inject = Callable[[Hands, LabHost, dict[str, str]], Fault]
 Heal = Callable[[Hands, LabHost, Fault], None]
 
 COMMON: dict[str, tuple[Inject, Heal]] = {
-    "guard-freeze": (_guard(signal.SIGSTOP), _thaw),
-    "guard-kill": (_guard(signal.SIGKILL), _start),
-    "trader-freeze": (_trader(signal.SIGSTOP), _thaw),
-    "trader-kill": (_trader(signal.SIGKILL), _start),
+    "guard-freeze": (_freeze, _thaw),
+    "guard-kill": (_kill, _start),
+    "trader-freeze": (_freeze, _thaw),
+    "trader-kill": (_kill, _start),
     "changed-file": (_change_file, _restore_file),
     "extra-process": (_extra_process, _end_processes),
     "clock": (_skew, _unskew),

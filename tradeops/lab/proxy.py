@@ -1,6 +1,6 @@
 """A TCP proxy that misbehaves: delays, resets in mid-stream, or ends the stream early. Run by its path; standard library alone.
 
-    python -I proxy.py --listen ADDRESS:PORT --to ADDRESS:PORT --kind delay|reset|truncate [--delay-ms N] [--after-bytes N]
+    python -I proxy.py --listen ADDRESS:PORT --to ADDRESS:PORT --kind pass|delay|reset|truncate [--delay-ms N] [--after-bytes N]
 
 Prints `ready` once it listens. Bytes are counted per connection, from the server to the client.
 """
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-KINDS = ("delay", "reset", "truncate")
+KINDS = ("pass", "delay", "reset", "truncate")
 _CHUNK_BYTES = 16 << 10
 _CONNECT_S = 5.0
 _LINGER_RESET = struct.pack("ii", 1, 0)
@@ -24,7 +24,10 @@ _LINGER_RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Mischief:
-    """What is done to a connection. delay_s: added to every piece, each way.  after_bytes: when reset or truncate strikes."""
+    """What is done to a connection; nothing by `pass`.
+
+    delay_s: added to every piece, each way.  after_bytes: when reset or truncate strikes.
+    """
 
     kind: str
     delay_s: float = 0.0
@@ -62,7 +65,7 @@ class Proxy:
             up_writer.close()
 
     def _limit(self) -> int | None:
-        return None if self._mischief.kind == "delay" else self._mischief.after_bytes
+        return None if self._mischief.kind in ("pass", "delay") else self._mischief.after_bytes
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
         """Copy until the stream ends; raises _Cut, an OSError, when `limit` bytes went through."""
@@ -72,7 +75,7 @@ class Proxy:
                 if writer.can_write_eof():
                     writer.write_eof()
                 return
-            if self._mischief.kind == "delay":
+            if self._mischief.delay_s:
                 await asyncio.sleep(self._mischief.delay_s)
             writer.write(data)
             await writer.drain()

@@ -16,7 +16,8 @@ HOST_MARK = "TRADEOPS_LAB_HOST"
 
 
 class LocalHost(msgspec.Struct, frozen=True):
-    """address, port: where its SSH server listens.  run: short-named folder for sockets.  shells, forced: files of
+    """address: the host's.  port: of its SSH server.  control_port: where its guard is reached, which itself listens on
+    the same port of `control_address`.  run: short-named folder for sockets.  shells, forced: files of
     public keys, read at every login: user `admin_user` gets a shell, `user` only ever gets `forced_argv`.
     """
 
@@ -25,6 +26,8 @@ class LocalHost(msgspec.Struct, frozen=True):
     name: str
     address: str
     port: int
+    control_port: int
+    control_address: str
     folder: str
     root: str
     run: str

@@ -19,7 +19,7 @@ import msgspec
 from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.contracts.layout import HostLayout
 from tradeops.lab import processes
-from tradeops.lab.driver import Progress, Settings, Wish
+from tradeops.lab.driver import Progress, Settings, Wish, host_name
 from tradeops.lab.errors import LabError, LabUnsupported
 from tradeops.lab.keys import make_key
 from tradeops.lab.local import config
@@ -35,7 +35,10 @@ OPERATOR = "tradeops"
 SERVICE = "trader"
 SSH_PORT = 2222
 CONTROL_PORT = 8443
+CONTROL_ADDRESS = "control_address"
 HOSTS_MAX = 64
+VENUE_INDEX = 254
+_INNER = 100
 _SSHD_S = 15.0
 _BOOT_S = 60.0
 _GRACE_S = 3.0
@@ -60,7 +63,7 @@ class LocalDriver:
         state = _plan(wish, _choose(wish.network or DEFAULT_RANGE, wish.hosts))
         self._state.create(state)
         try:
-            keyed = [msgspec.structs.replace(host, host_key=_prepare(state.id, host, wish.admin_key)) for host in state.hosts]
+            keyed = [msgspec.structs.replace(host, host_key=_prepare(state.id, host, wish)) for host in state.hosts]
             progress(f"starting {len(keyed)} hosts on {state.network}")
             self._start(keyed)
         except (LabError, OSError):
@@ -148,6 +151,16 @@ class LocalDriver:
             self._clock.sleep_s(_POLL_S)
 
 
+def supervisor_socket(state: LabState, host: LabHost) -> Path:
+    """Where the host's service manager answers."""
+    return run_folder(state.id, host.name) / "supervisor.sock"
+
+
+def venue_address(state: LabState) -> str:
+    """The lab's own address that no host has."""
+    return str(ipaddress.ip_network(state.network)[VENUE_INDEX])
+
+
 def config_path(host: LabHost) -> Path:
     """The file that tells the host about itself."""
     return Path(host.folder) / CONFIG_NAME
@@ -167,7 +180,7 @@ def _plan(wish: Wish, chosen: str) -> LabState:
     folder = wish.folder.absolute()
 
     def host(index: int) -> LabHost:
-        name = f"host-{index}"
+        name = host_name(index)
         own = folder / "hosts" / name
         return LabHost(
             name=name,
@@ -180,7 +193,7 @@ def _plan(wish: Wish, chosen: str) -> LabState:
             admin_user=ADMIN,
             interpreter=sys.executable,
             service_manager="supervisord",
-            fields={"supervisor_socket": str(run_folder(lab, name) / "supervisor.sock")},
+            fields={CONTROL_ADDRESS: str(ipaddress.ip_network(chosen)[_INNER + index])},
         )
 
     return LabState(SCHEMA, lab, LocalDriver.name, str(folder), chosen, "", tuple(host(index) for index in range(1, wish.hosts + 1)))
@@ -197,7 +210,7 @@ def _choose(private_range: str, hosts: int) -> str:
     for _ in range(_TRIES):
         base = int(whole.network_address) + (secrets.randbelow(1 << (24 - whole.prefixlen)) << 8)
         chosen = ipaddress.ip_network((base, 24))
-        if all(_free(str(chosen[index]), SSH_PORT) for index in range(1, hosts + 1)):
+        if all(_free(str(chosen[index]), SSH_PORT) for index in (*range(1, hosts + 1), VENUE_INDEX)):
             return str(chosen)
     raise LabError(f"no free loopback addresses were found in {private_range}", next="take a lab down, or name another range")
 
@@ -211,7 +224,7 @@ def _free(address: str, port: int) -> bool:
         return True
 
 
-def _prepare(lab: str, host: LabHost, admin_key: str) -> str:
+def _prepare(lab: str, host: LabHost, wish: Wish) -> str:
     """Folders, keys and configuration of one host. The public host key line. Raises OSError."""
     own = Path(host.folder)
     (own / "ssh").mkdir(parents=True)
@@ -220,8 +233,8 @@ def _prepare(lab: str, host: LabHost, admin_key: str) -> str:
     run.parent.mkdir(mode=0o700, exist_ok=True)
     run.mkdir(mode=0o700)
     shells, forced = own / "ssh" / "admin_keys", own / "ssh" / "operator_keys"
-    shells.write_text(admin_key + "\n")
-    forced.write_text(admin_key + "\n")
+    shells.write_text(wish.admin_key + "\n")
+    forced.write_text("".join(f"{key}\n" for key in wish.operator_keys))
     root = Path(host.root)
     local = LocalHost(
         schema=config.SCHEMA,
@@ -229,6 +242,8 @@ def _prepare(lab: str, host: LabHost, admin_key: str) -> str:
         name=host.name,
         address=host.address,
         port=host.port,
+        control_port=host.control_port,
+        control_address=host.fields[CONTROL_ADDRESS],
         folder=host.folder,
         root=host.root,
         run=str(run),

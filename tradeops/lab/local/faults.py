@@ -12,24 +12,23 @@ from tradeops.base.clock import Clock
 from tradeops.lab import processes
 from tradeops.lab.driver import Driver, Settings
 from tradeops.lab.errors import LabError, LabUnsupported
-from tradeops.lab.hands import COMMON, host_file
+from tradeops.lab.hands import COMMON
 from tradeops.lab.keys import make_key
 from tradeops.lab.local import config, sshd
 from tradeops.lab.local.manager import Manager
 from tradeops.lab.mischief import proxy_argv, start_proxy
 from tradeops.lab.state import Fault, LabHost
-from tradeops.lab.waiting import wait_for_ssh
 
 CONFIG_NAME = "host.json"
 _KEPT = ".before-fault"
-_PROXIED_PORT = 2223
-_SSHD_S = 10.0
+DOORS = ("ssh", "control")
 
 _REASONS = {
     "loss": "local hosts share the machine's loopback: no packet can be lost for one of them alone",
     "slow": "local hosts share the machine's loopback; `delay` holds streams back",
     "disk-full": "local hosts share the machine's disk",
     "read-only": "local hosts share the machine's disk",
+    "sshd-freeze": "what runs sshd here is the host's cable too: `partition` stops both",
 }
 
 
@@ -53,6 +52,13 @@ class LocalHands:
         if self.unit_pid(host, unit) is None:
             _manager(host).start(unit)
 
+    def kill_unit(self, host: LabHost, unit: str) -> None:
+        """See Hands. Asked to stop while it stands still, it is not started again when it is killed."""
+        manager = _manager(host)
+        manager.signal(unit, signal.SIGSTOP)
+        manager.stop(unit, wait=False)
+        manager.signal(unit, signal.SIGKILL)
+
     def restart_unit(self, host: LabHost, unit: str) -> None:
         """See Hands."""
         if self.unit_pid(host, unit) is not None:
@@ -72,14 +78,13 @@ class LocalFaults:
         self._clock = clock
         self._hands = LocalHands()
         self._own: dict[str, tuple[Callable[[LabHost, dict[str, str]], Fault], Callable[[LabHost, Fault], None]]] = {
-            "partition": (self._silence, self._unsilence),
+            "partition": (self._freeze, self._thaw),
             "drop": (self._freeze, self._thaw),
             "reject": (self._shut, self._open),
             "delay": (self._divert, self._undivert),
             "reset": (self._divert, self._undivert),
             "truncate": (self._divert, self._undivert),
-            "sshd-freeze": (self._freeze, self._thaw),
-            "sshd-stop": (self._shut, self._open),
+            "sshd-stop": (self._stop_sshd, self._open),
             "power-cut": (self._power_cut, self._power_on),
             "reboot": (self._reboot, self._nothing),
             "host-key": (self._new_key, self._old_key),
@@ -100,23 +105,10 @@ class LocalFaults:
         else:
             COMMON[fault.kind][1](self._hands, host, fault)
 
-    # sshd and guard
-
-    def _silence(self, host: LabHost, settings: dict[str, str]) -> Fault:
-        """Nothing of the host answers. Without a cable to cut its guard must stand still, so that its trader soon pauses."""
-        fault = self._freeze(host, settings)
-        if config.enrolled(Path(host.root)) and self._hands.unit_pid(host, unit := host_file(self._hands, host).guard_unit):
-            self._hands.signal_unit(host, unit, signal.SIGSTOP)
-            return msgspec.structs.replace(fault, detail={"guard": unit})
-        return fault
-
-    def _unsilence(self, host: LabHost, fault: Fault) -> None:
-        if unit := fault.detail.get("guard"):
-            self._hands.signal_unit(host, unit, signal.SIGCONT)
-        self._thaw(host, fault)
+    # the way in
 
     def _freeze(self, host: LabHost, settings: dict[str, str]) -> Fault:
-        """The kernel still takes connections for it, and nothing ever answers."""
+        """The kernel still takes connections for both doors, and nothing ever answers; open ones stand still."""
         if host.init is None or not processes.send(host.init, signal.SIGSTOP):
             raise LabError("its sshd does not run", where=host.name)
         return Fault(host.name, "")
@@ -126,50 +118,56 @@ class LocalFaults:
             processes.send(host.init, signal.SIGCONT)
 
     def _shut(self, host: LabHost, settings: dict[str, str]) -> Fault:
-        self._order(host, None)
-        return Fault(host.name, "")
+        doors = DOORS if settings["port"] == "all" else (settings["port"],)
+        for door in doors:
+            self._order(host, door, None)
+        return Fault(host.name, "", {"doors": " ".join(doors)})
+
+    def _stop_sshd(self, host: LabHost, settings: dict[str, str]) -> Fault:
+        return self._shut(host, {"port": "ssh"})
 
     def _open(self, host: LabHost, fault: Fault) -> None:
-        self._order(host, (host.address, host.port))
+        for door in fault.detail["doors"].split():
+            self._order(host, door, _front(host, door))
 
     def _divert(self, host: LabHost, settings: dict[str, str]) -> Fault:
-        """sshd moves aside, and our proxy takes its place."""
-        aside = (host.address, _PROXIED_PORT)
-        argv = proxy_argv(settings, (host.address, host.port), aside)
-        self._order(host, aside)
+        """The door moves aside, and our proxy takes its place."""
+        door = settings["port"]
+        front = _front(host, door)
+        aside = (front[0], front[1] + 1)
+        argv = proxy_argv(settings, front, aside)
+        self._order(host, door, aside)
         try:
             proc = start_proxy(host, argv, settings["kind"], self._clock)
         except LabError:
-            self._order(host, (host.address, host.port))
+            self._order(host, door, front)
             raise
-        return Fault(host.name, "", procs=(proc,))
+        return Fault(host.name, "", {"doors": door}, (proc,))
 
     def _undivert(self, host: LabHost, fault: Fault) -> None:
         processes.end(fault.procs, self._clock, grace_s=1.0)
-        self._order(host, (host.address, host.port))
+        self._open(host, fault)
 
     def _new_key(self, host: LabHost, settings: dict[str, str]) -> Fault:
         key = Path(_config(host).host_key)
         key.rename(key.with_name(key.name + _KEPT))
         make_key(key)
-        self._order(host, (host.address, host.port))
+        self._order(host, "ssh", _front(host, "ssh"))
         return Fault(host.name, "")
 
     def _old_key(self, host: LabHost, fault: Fault) -> None:
         key = Path(_config(host).host_key)
         key.with_name(key.name + _KEPT).replace(key)
         key.with_name(key.name + ".pub").write_text(host.host_key + "\n")
-        self._order(host, (host.address, host.port))
+        self._order(host, "ssh", _front(host, "ssh"))
 
-    def _order(self, host: LabHost, listen: tuple[str, int] | None) -> None:
+    def _order(self, host: LabHost, door: str, listen: tuple[str, int] | None) -> None:
         try:
-            answer = sshd.order(_config(host), listen)
+            answer = sshd.order(_config(host), door, listen)
         except OSError as error:
             raise LabError(f"its sshd does not obey: {error}", where=host.name, next=f"see {host.folder}/logs/sshd.log") from None
         if answer != "ok":
-            raise LabError(f"its sshd cannot listen: {answer}", where=host.name)
-        if listen is not None:
-            wait_for_ssh(host.name, *listen, self._clock, within_s=_SSHD_S)
+            raise LabError(f"its {door} port cannot be moved: {answer}", where=host.name)
 
     # power
 
@@ -190,8 +188,18 @@ class LocalFaults:
 
 
 def _port_reason(settings: Mapping[str, str]) -> str | None:
-    """The guard listens for itself: nothing stands between it and the operator."""
-    return "only its SSH port can be reached: say port=ssh" if settings.get("port", "ssh") != "ssh" else None
+    """What loopback cannot do to one port alone."""
+    port, kind = settings.get("port"), settings["kind"]
+    if kind == "drop" and port != "all":
+        return "packets to one port cannot be dropped here: say port=all"
+    if kind in ("delay", "reset", "truncate") and port == "all":
+        return "one port at a time: say port=ssh or port=control"
+    return None
+
+
+def _front(host: LabHost, door: str) -> tuple[str, int]:
+    """Where the fleet file says the door is."""
+    return host.address, host.port if door == "ssh" else host.control_port
 
 
 def _config(host: LabHost) -> config.LocalHost:

@@ -140,9 +140,9 @@ class Manager:
         """Start a program."""
         self._call("startProcess", name, True)
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, *, wait: bool = True) -> None:
         """Stop a program."""
-        self._call("stopProcess", name, True)
+        self._call("stopProcess", name, wait)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """To the whole process group of the program."""

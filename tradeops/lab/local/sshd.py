@@ -1,4 +1,4 @@
-"""The SSH server of one local host: commands as processes, streams both ways, signals, exit status; a listener that can be moved."""
+"""The way into one local host. SSH: commands as processes, streams both ways, signals, exit status. And the guard's port."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, cast
 import asyncssh
 
 from tradeops.lab.local.config import HOST_MARK, LocalHost
+from tradeops.lab.proxy import Mischief, Proxy
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEEPALIVE_S = 15
@@ -192,17 +193,27 @@ class _Process(asyncio.SubprocessProtocol):
         self._session.ended(255 if code is None else code)
 
 
-class Door:
-    """The listener, which faults move or take away while open connections live on."""
+class Doors:
+    """The host's two listeners, `ssh` and `control`, which faults move or take away while open connections live on."""
 
     def __init__(self, host: LocalHost) -> None:
         self._host = host
-        self._listener: asyncssh.SSHAcceptor | None = None
+        self._open: dict[str, asyncio.Server | asyncssh.SSHAcceptor] = {}
 
-    async def listen(self, address: str, port: int) -> None:
-        """Listen there and nowhere else. Raises OSError."""
-        self.close()
-        self._listener = await asyncssh.listen(
+    async def listen(self, door: str, address: str, port: int) -> None:
+        """Listen there and nowhere else. Raises OSError, KeyError for a door that is not there."""
+        if door not in ("ssh", "control"):
+            raise KeyError(door)
+        self.close(door)
+        self._open[door] = await (self._listen_ssh(address, port) if door == "ssh" else self._listen_control(address, port))
+
+    def close(self, door: str) -> None:
+        """Refuse new connections."""
+        if server := self._open.pop(door, None):
+            server.close()
+
+    async def _listen_ssh(self, address: str, port: int) -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
             address,
             port,
             server_factory=lambda: _Login(self._host),
@@ -214,18 +225,17 @@ class Door:
             allow_scp=False,
         )
 
-    def close(self) -> None:
-        """Refuse new connections."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+    async def _listen_control(self, address: str, port: int) -> asyncio.Server:
+        """Passes on to the guard, so that a cut cable cuts it off while it goes on guarding."""
+        return await Proxy((self._host.control_address, self._host.control_port), Mischief("pass")).listen(address, port)
 
     async def obey(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One order a connection: {"listen": [address, port]} or {"listen": null}; answers `ok` or what went wrong."""
+        """One order a connection: {"door": name, "listen": [address, port] or null}; answers `ok` or what went wrong."""
         answer = "ok"
         try:
-            where: Any = json.loads(await reader.readline())["listen"]
-            await self.listen(*where) if where else self.close()
+            asked: Any = json.loads(await reader.readline())
+            door, where = asked["door"], asked["listen"]
+            await self.listen(door, *where) if where else self.close(door)
         except (OSError, ValueError, KeyError, TypeError) as error:
             answer = f"{type(error).__name__}: {error}"
         writer.write(answer.encode() + b"\n")
@@ -233,24 +243,22 @@ class Door:
 
 
 async def serve(host: LocalHost) -> None:
-    """Run the SSH server until cancelled. Raises OSError when it cannot listen."""
-    door = Door(host)
+    """Run both doors until cancelled. Raises OSError when one cannot listen."""
+    doors = Doors(host)
     host.door_socket.unlink(missing_ok=True)
-    orders = await asyncio.start_unix_server(door.obey, str(host.door_socket))
+    orders = await asyncio.start_unix_server(doors.obey, str(host.door_socket))
     host.door_socket.chmod(0o600)
-    await door.listen(host.address, host.port)
-    try:
-        async with orders:
-            await orders.serve_forever()
-    finally:
-        door.close()
+    await doors.listen("control", host.address, host.control_port)
+    await doors.listen("ssh", host.address, host.port)
+    async with orders:
+        await orders.serve_forever()
 
 
-def order(host: LocalHost, listen: tuple[str, int] | None, timeout_s: float = 5.0) -> str:
-    """Tell a running server where to listen; its answer. Raises OSError."""
+def order(host: LocalHost, door: str, listen: tuple[str, int] | None, timeout_s: float = 5.0) -> str:
+    """Tell a running server where a door is; its answer. Raises OSError."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
         connection.connect(str(host.door_socket))
-        connection.sendall(json.dumps({"listen": listen}).encode() + b"\n")
+        connection.sendall(json.dumps({"door": door, "listen": listen}).encode() + b"\n")
         with connection.makefile() as answer:
             return answer.readline().strip()

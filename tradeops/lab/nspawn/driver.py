@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tradeops.base.clock import Clock
-from tradeops.lab.driver import Progress, Settings, Wish
+from tradeops.lab.driver import Progress, Settings, Wish, host_name
 from tradeops.lab.errors import LabError, LabUnsupported
 from tradeops.lab.nspawn import cgroups, image, network
 from tradeops.lab.nspawn import host as one
@@ -124,7 +124,7 @@ def _plan(wish: Wish, chosen: str) -> LabState:
     folder = wish.folder.absolute()
 
     def host(index: int) -> LabHost:
-        name = f"host-{index}"
+        name = host_name(index)
         own = folder / "hosts" / name
         return LabHost(
             name=name,

@@ -36,8 +36,18 @@ class NspawnHands:
         """See Hands."""
         one.enter(host, ["systemctl", "kill", f"--signal={number.name}", "--kill-whom=all", "--", unit])
 
+    def kill_unit(self, host: LabHost, unit: str) -> None:
+        """See Hands. A drop-in that a reboot forgets keeps systemd from starting it again."""
+        drop_in = _drop_in(unit)
+        one.enter(host, ["mkdir", "-p", str(drop_in.parent)])
+        one.enter(host, ["tee", str(drop_in)], text="[Service]\nRestart=no\n")
+        one.enter(host, ["systemctl", "daemon-reload"])
+        self.signal_unit(host, unit, signal.SIGKILL)
+
     def start_unit(self, host: LabHost, unit: str) -> None:
         """See Hands."""
+        one.enter(host, ["rm", "-f", str(_drop_in(unit))])
+        one.enter(host, ["systemctl", "daemon-reload"])
         one.enter(host, ["systemctl", "reset-failed", "--", unit])
         one.enter(host, ["systemctl", "start", "--", unit])
 
@@ -63,6 +73,10 @@ class NspawnHands:
                     return proc
             self._clock.sleep_s(_POLL_S)
         raise LabError(f"{argv[0]} does not start", where=host.name, next=f"see {host.folder}/console.log")
+
+
+def _drop_in(unit: str) -> Path:
+    return Path("/run/systemd/system", f"{unit}.d", "lab-stays-dead.conf")
 
 
 def _account(host: LabHost, user: str) -> pwd.struct_passwd:
