@@ -8,7 +8,7 @@ SCHEMA = "tradeops/roster/v1"
 
 
 class RosterHost(msgspec.Struct, frozen=True):
-    """What it takes to reach one host and to stop it. host_key: OpenSSH public key line."""
+    """What it takes to reach one host and to stop it. host_key: OpenSSH public key line.  jump: a jump host's name."""
 
     name: str
     address: str
@@ -16,6 +16,7 @@ class RosterHost(msgspec.Struct, frozen=True):
     user: str
     host_key: str
     control_port: int
+    jump: str | None = None
 
 
 class Roster(msgspec.Struct, frozen=True):

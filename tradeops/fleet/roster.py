@@ -1,62 +1,95 @@
-"""The roster: the fleet file's hosts as a signed, numbered list, kept here and on every host."""
+"""The signed, numbered host list: what the fleet file may not quietly lose a host from, and how a kill finds a forgotten one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
-import msgspec
-
-from tradeops.base.durable import read_bounded, write_atomic
+from tradeops.base.errors import ConfigError, Refused
 from tradeops.contracts.codec import decode, encode
 from tradeops.contracts.entitle import entitled, signed_bytes
 from tradeops.contracts.envelope import Envelope, Purpose
+from tradeops.contracts.layout import DEFAULT_ROOT
 from tradeops.contracts.policy import Policy
 from tradeops.contracts.roster import SCHEMA, Roster, RosterHost
 from tradeops.contracts.signature import Signer
 from tradeops.fleet.host import Host
 
-_BYTES_MAX = 16 << 20
+_SHOWN_MAX = 10
+_INTERPRETER = "/usr/bin/python3"
 
 
-def load_roster(path: Path) -> tuple[Envelope, Roster] | None:
-    """The newest one here, or None. Raises UsageError, SignatureInvalid when it is malformed."""
-    try:
-        envelope = decode(read_bounded(path, _BYTES_MAX), Envelope, source=str(path))
-    except FileNotFoundError:
-        return None
-    return envelope, decode(signed_bytes(envelope), Roster, source=str(path))
+def build_roster(fleet: str, hosts: Sequence[Host], number: int) -> Roster:
+    """The list of these hosts. Raises ConfigError when one has no pinned key: a roster must not trust whoever answers."""
+    without = [host.name for host in hosts if not host.host_key]
+    if without:
+        raise ConfigError(f"{_names(without)} pin no host_key", next="pin the key that the host's console shows, then sign the roster")
+    return Roster(SCHEMA, fleet, number, tuple(_entry(host) for host in hosts))
 
 
-def sign_roster(fleet: str, hosts: Sequence[Host], signer: Signer, policy: Policy, path: Path) -> tuple[Envelope, Roster]:
-    """The hosts as the next roster, kept at `path`; the one that is there when its hosts are the same.
-
-    Raises SignatureInvalid, Refused when the signer may not sign rosters; OSError.
-    """
-    entries = tuple(_entry(host) for host in hosts)
-    found = load_roster(path)
-    if found is not None and found[1].hosts == entries:
-        return found
-    roster = Roster(SCHEMA, fleet, found[1].number + 1 if found else 1, entries)
+def sign_roster(roster: Roster, signer: Signer) -> Envelope:
+    """The roster in its envelope. Raises TradeopsError when the key cannot be used."""
     body = encode(roster)
-    envelope = Envelope.of(body, signer.sign(body, Purpose.ROSTER))
+    return Envelope.of(body, signer.sign(body, Purpose.ROSTER))
+
+
+def open_roster(envelope: Envelope, policy: Policy) -> Roster:
+    """The roster inside, signed as `policy` says. Raises SignatureInvalid, Refused, UsageError."""
     entitled(policy, "roster", envelope, Purpose.ROSTER, now_ns=None, host=None)
-    write_atomic(path, msgspec.json.encode(envelope))
-    return envelope, roster
+    roster = decode(signed_bytes(envelope), Roster, source="roster")
+    if (roster.schema, roster.fleet) != (SCHEMA, policy.fleet):
+        raise Refused(f"the roster is a {roster.schema[:64]} of fleet {roster.fleet[:64]!r}, not of {policy.fleet!r}")
+    return roster
 
 
-def forgotten(roster: Roster, hosts: Sequence[Host]) -> tuple[Host, ...]:
-    """Hosts of the roster that `hosts` lacks: a kill of the whole fleet goes there too."""
-    names = {host.name for host in hosts}
-    return tuple(_host(entry) for entry in roster.hosts if entry.name not in names)
+def compare(local: Roster, seen: Mapping[str, int]) -> tuple[str, ...]:
+    """The hosts whose roster is older than ours. seen: host -> the number it keeps.
+
+    Raises Refused when one keeps a newer one: the fleet has hosts that we do not know of.
+    """
+    newer = sorted(host for host, number in seen.items() if number > local.number)
+    if newer:
+        highest = max(seen.values())
+        raise Refused(
+            f"{_names(newer)} know of roster {highest}, this machine has {local.number}: hosts may be missing here",
+            holds="nothing was touched",
+            next="get the newer fleet file and roster from whoever signed it",
+        )
+    return tuple(sorted(host for host, number in seen.items() if number < local.number))
+
+
+def differences(roster: Roster, hosts: Sequence[Host]) -> tuple[str, ...]:
+    """In what the fleet file says something else than the signed roster, a line per host; empty when they agree."""
+    signed = {entry.name: entry for entry in roster.hosts}
+    listed = {host.name: _entry(host) for host in hosts}
+    lines = [f"{name} is in the roster and not in the fleet file" for name in signed.keys() - listed.keys()]
+    lines += [f"{name} is in the fleet file and not in the roster" for name in listed.keys() - signed.keys()]
+    lines += [
+        f"{name} is reached in another way than the roster says" for name in signed.keys() & listed.keys() if signed[name] != listed[name]
+    ]
+    return tuple(sorted(lines))
+
+
+def merge(rosters: Iterable[Roster]) -> tuple[RosterHost, ...]:
+    """Every host of any of them, as the newest says: whom a kill must reach."""
+    entries: dict[str, RosterHost] = {}
+    for roster in sorted(rosters, key=lambda roster: roster.number):
+        entries |= {entry.name: entry for entry in roster.hosts}
+    return tuple(entries.values())
+
+
+def with_forgotten(hosts: Sequence[Host], entries: Iterable[RosterHost]) -> tuple[Host, ...]:
+    """The hosts of the fleet file, then those that only rosters know."""
+    known = {host.name for host in hosts}
+    return (*hosts, *(_host(entry) for entry in entries if entry.name not in known))
 
 
 def _entry(host: Host) -> RosterHost:
-    return RosterHost(host.name, host.address, host.port, host.user, host.host_key, host.control_port)
+    return RosterHost(host.name, host.address, host.port, host.user, host.host_key, host.control_port, host.jump)
 
 
 def _host(entry: RosterHost) -> Host:
-    """What a kill needs; the rest does not matter to it."""
+    """Enough of a host to stop it: guard and agent need nothing else."""
     return Host(
         name=entry.name,
         address=entry.address,
@@ -64,7 +97,13 @@ def _host(entry: RosterHost) -> Host:
         user=entry.user,
         host_key=entry.host_key,
         control_port=entry.control_port,
-        interpreter="",
-        root=PurePosixPath("/"),
-        service_manager="",
+        interpreter=_INTERPRETER,
+        root=PurePosixPath(DEFAULT_ROOT),
+        service_manager="systemd",
+        jump=entry.jump,
     )
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_MAX} more" if len(names) > _SHOWN_MAX else ""
+    return ", ".join(names[:_SHOWN_MAX]) + more
