@@ -91,10 +91,11 @@ class Guard:
             self.stop_orders(mark.id, mark.scope, self.clock.monotonic_ns(), force=True)
         self.memory.reduce(marks.pass_time(self._with_policy_number(), self.memory.now()))
         self.look()
+        fanned = self._ratio.measure(self.trader, sum(desk.orders_out for desk in self.desks.values()))
         if marks.trading(self.memory.state, self.memory.now()):
             for trip in self._halting():
                 self.trip(MarkKind.HALT, trip)
-            if fanned := self._ratio.measure(self.trader, sum(desk.orders_out for desk in self.desks.values())):
+            if fanned:
                 self.trip(MarkKind.KILL, fanned)
         elif (permitted and self.memory.state.permit is None) or self.working():
             self._take_up_stops()

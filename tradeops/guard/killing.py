@@ -68,6 +68,7 @@ class Killing:
         self._refused: dict[str, frozenset[str]] = {}
         self._recordings: dict[VenueDesk, int] = {}
         self._blocked = asyncio.Event()
+        self._ended = False
         self._note_working()
 
     async def run(self) -> None:
@@ -77,6 +78,7 @@ class Killing:
                 tasks.create_task(self._until_blocked())
                 tasks.create_task(self._until_clear())
         finally:
+            self._ended = True
             for desk, recording in self._recordings.items():
                 desk.forget(recording)
 
@@ -155,6 +157,8 @@ class Killing:
     def confirm_clear(self) -> bool:
         """Whether every drop copy shows nothing of this scope at work, and nothing more can leave; notes the counts."""
         progress, desks = self.progress, list(self._means.desks())
+        if self._ended or progress.clear_ms is not None:
+            return progress.clear_ms is not None
         counts = [self._count(desk) for desk in desks]
         known = self._means.venues_known() and None not in counts
         progress.working = sum(count or 0 for count in counts) if known else None

@@ -39,6 +39,7 @@ class VenueDesk:
         self._venue_clock: tuple[int, int] | None = None
         self._drop = DropCopyClient(drop, clock)
         self._cancel = OutOfBand(SessionConfig(venue.order_entry, f"{host}-guard", venue.account, secret, timeouts=_TIMEOUTS), clock)
+        self._connecting = asyncio.Lock()
         self.orders_out = 0
         self.filled: dict[str, int] = {}
         self.problems: dict[str, str] = {"drop copy": "not connected yet", "cancel session": "not connected yet"}
@@ -79,8 +80,7 @@ class VenueDesk:
 
     async def cancel(self, scope: Scope, *, timeout_s: float) -> CancelAllDone:
         """Cancel out of band what `scope` names of this host. Raises VenueError: not done, or not known; safe to repeat."""
-        if not self._cancel.is_open:
-            await self._cancel.connect()
+        await self._connect_cancel()
         return await self._cancel.cancel_all(symbols=scope.symbols, strategies=scope.strategies, hosts=(self._host,), timeout_s=timeout_s)
 
     async def fresh_snapshot(self, *, timeout_s: float) -> None:
@@ -132,13 +132,18 @@ class VenueDesk:
             self.changed.set()
 
     async def _stand_by(self, up: Callable[[], None]) -> None:
-        if not self._cancel.is_open:
-            await self._cancel.connect()
+        await self._connect_cancel()
         up()
         self.problems.pop("cancel session", None)
         while self._cancel.is_open:
             await asyncio.sleep(0.2)
         raise VenueError("the cancel session ended", where=self.venue.name)
+
+    async def _connect_cancel(self) -> None:
+        """One at a time: a stop and the keeper of the session may both want it up."""
+        async with self._connecting:
+            if not self._cancel.is_open:
+                await self._cancel.connect()
 
     def _take(self, message: DropReport) -> None:
         report = message.report

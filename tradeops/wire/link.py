@@ -133,6 +133,10 @@ class Link:
             raise VenueUnreachable(
                 what, where=self.url, holds="nothing was sent", next="check that the venue is up, then connect again"
             ) from None
+        except BaseException:  # cancelled in mid-connect: whoever cancels has nothing to close
+            await self._http.close()
+            self._http = None
+            raise
 
     async def write_now(self, frame: bytes) -> None:
         """Write one frame past the queue: for the logon, before `start`. Raises SessionLost."""

@@ -275,7 +275,14 @@ def test_an_overlay_blocks_symbols_at_once_and_only_tightens() -> None:
     first = laid(ARMED, 1, symbols_blocked=["ABC"], flags_off=["f1"], limits={"order_value": 5}, flow_cap_ppm=1000)
     assert marks.blocked_scopes(first) == (Scope(symbols=("ABC",)),)
     same = {"symbols_blocked": ["ABC"], "flags_off": ["f1"], "limits": {"order_value": 5}, "flow_cap_ppm": 1000}
-    for loosened in ({"symbols_blocked": []}, {"flags_off": []}, {"limits": {"order_value": 6}}, {"limits": {}}, {"flow_cap_ppm": 1001}):
+    looser: list[dict[str, Any]] = [
+        {"symbols_blocked": []},
+        {"flags_off": []},
+        {"limits": {"order_value": 6}},
+        {"limits": {}},
+        {"flow_cap_ppm": 1001},
+    ]
+    for loosened in looser:
         assert code(first, order(Verb.OVERLAY, "v2", args=overlay(2, **{**same, **loosened}))) == "loosens"
     assert code(first, order(Verb.OVERLAY, "v1b", args=overlay(1, **same))) == "older"
     assert laid(first, 2, **{**same, "limits": {"order_value": 4}}).overlay_number == 2
