@@ -25,6 +25,7 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     for old in sorted({crew.plan.part(name).old or "" for name in back}):
         _go_back(crew, [name for name in back if (crew.plan.part(name).old or "") == old], old or None, left)
     _prove_untouched(crew, [name for name in crew.plan_hosts() if name not in switched], left)
+    phases.watch_kills(crew)
     resumable = [name for name in crew.plan_hosts() if name not in left]
     attempt(left, lambda names: phases.resume(crew, names), resumable)
     phases.unlock(crew)

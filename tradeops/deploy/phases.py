@@ -220,7 +220,8 @@ def resume(crew: Crew, wave: Sequence[str]) -> None:
         halted = [name for name in wave if own[name]]
         if halted:
             _lift(crew, halted, tuple(sorted({halt for name in halted for halt in own[name]})))
-        settle(crew, "resume", wave, lambda names: _statuses(crew, names), _resumed, deadline_s=crew.playbook.deadlines.prove)
+        running = [name for name in wave if crew.states[name].proved]
+        settle(crew, "resume", running, lambda names: _statuses(crew, names), _resumed, deadline_s=crew.playbook.deadlines.prove)
         for name, status in values(_statuses(crew, wave)).items():
             crew.states[name].trading = status.trading
 
