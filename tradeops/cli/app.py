@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from tradeops.base.errors import ExitCode, Interrupted, TradeopsError, UsageError
+from tradeops.cli.ci import publish
 from tradeops.cli.commands import COMMANDS
 from tradeops.cli.context import Context, Options
 from tradeops.cli.render import Printer
@@ -123,6 +124,7 @@ def run(arguments: Sequence[str], printer: Printer, app: typer.Typer = root) -> 
         result = typer.main.get_command(app).main(list(arguments), prog_name="tradeops", standalone_mode=False)
         if isinstance(result, Report):
             printer.report(result)
+            publish(result, os.environ, printer)
             if result.after is not None:
                 result.after()
             return result.exit_code
@@ -148,6 +150,7 @@ def run(arguments: Sequence[str], printer: Printer, app: typer.Typer = root) -> 
     except Exception as raised:  # noqa: BLE001 - the boundary itself: a bug must still end in the documented way
         error = _bug(raised)
     printer.error(error)
+    publish(Report("tradeops", error.what, error.exit_code, next=error.next or ""), os.environ, printer)
     return error.exit_code
 
 

@@ -16,11 +16,13 @@ class Command:
 
 COMMANDS = {
     "init": Command("init", "init", "Scaffold fleet file, service, playbooks, CA and first policy."),
+    "doctor": Command("doctor", "doctor", "What is missing here and on the hosts, and how to fix it."),
     "docs": Command("docs", "docs", "Print the commented fleet file, or a runbook."),
     "completion": Command("completion", "completion", "Print the completion script for your shell."),
     "fleet": Command("fleet", "fleet", "The hosts: list, sign, enroll, facts."),
     "build": Command("build", "build", "Build, sign and keep a release."),
     "releases": Command("releases", "releases", "Releases: list, show, diff."),
+    "flags": Command("flags", "flags", "Flags: list, declare, retire."),
     "plan": Command("deploy", "plan", "What a deploy would do now, with a digest."),
     "deploy": Command("deploy", "deploy", "Bring a release to every host, and prove it."),
     "runs": Command("runs", "runs", "Runs: list, show, abort."),
@@ -32,6 +34,8 @@ COMMANDS = {
     "resume": Command("halt", "resume", "End halts and holds."),
     "permit": Command("permit", "permit", "Let hosts trade: two people, two keys."),
     "audit": Command("audit", "audit", "The audit chain: show, verify, export."),
+    "backup": Command("backup", "backup", "Write the fleet's state into one file, and read it back."),
+    "restore": Command("backup", "restore", "Unpack a backup whole, or not at all."),
     "demo": Command("demo", "demo", "The whole story on a local lab of eight hosts."),
     "trader": Command("daemons", "trader", "Run the trading daemon here."),
     "guard": Command("daemons", "guard", "Run a host's guard here."),

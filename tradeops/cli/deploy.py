@@ -40,10 +40,11 @@ def deploy(
     if rolling and playbook != "rolling":
         raise UsageError("--rolling and --playbook say different things", next="give one of them")
     book, chosen = c.playbook(playbook), c.store.get(release).id
-    site = c.site(RunProgress(c.printer, c.clock))
+    progress = RunProgress(c.printer, c.clock)
+    site = c.site(progress)
     _confirm_production(ctx, f"deploy {release} to {len(site.hosts)} hosts", plan)
     try:
-        return ending_report("deploy", bring(site, chosen, book, plan_digest=plan))
+        return ending_report("deploy", bring(site, chosen, book, plan_digest=plan), progress)
     finally:
         c.ssh.close()
 
@@ -59,10 +60,11 @@ def rollback(
 
     c = context(ctx)
     target = c.store.get(to).id if to else release_before(c.fleet.state.runs)
-    site = c.site(RunProgress(c.printer, c.clock))
+    progress = RunProgress(c.printer, c.clock)
+    site = c.site(progress)
     _confirm_production(ctx, f"take {len(site.hosts)} hosts back to {target}", None)
     try:
-        return ending_report("rollback", take_back(site, target, c.playbook(playbook)))
+        return ending_report("rollback", take_back(site, target, c.playbook(playbook)), progress)
     finally:
         c.ssh.close()
 

@@ -19,13 +19,14 @@ _GLYPHS = {"done": YES, "failed": NO, "unknown": UNKNOWN, "started": "·"}
 
 
 class RunProgress:
-    """A line on stderr for each step that ended; those that begin are shown only to a person."""
+    """A line on stderr for each step that ended; those that begin are shown only to a person. steps: those that ended."""
 
     def __init__(self, printer: Printer, clock: Clock) -> None:
         self._printer = printer
         self._clock = clock
         self._began_ns = clock.monotonic_ns()
         self._run = ""
+        self.steps: list[dict[str, Any]] = []
 
     def __call__(self, step: Progress) -> None:
         """Called by the run, from its own thread."""
@@ -35,12 +36,13 @@ class RunProgress:
         if step.state == "started":
             return
         elapsed_s = (self._clock.monotonic_ns() - self._began_ns) / NS_PER_S
+        self.steps.append({"host": step.host, "phase": step.phase, "state": step.state, "seconds": elapsed_s, "detail": step.detail})
         detail = f": {step.detail.splitlines()[0]}" if step.detail else ""
         self._printer.line(f"{elapsed_s:7.1f} s  {_GLYPHS.get(step.state, '·')} {step.host}  {step.phase} {step.state}{detail}")
 
 
-def ending_report(command: str, ending: Ending) -> Report:
-    """What a run came to."""
+def ending_report(command: str, ending: Ending, progress: RunProgress) -> Report:
+    """What a run came to, and by which steps."""
     rows = [
         (f"{_glyph(end)} {end.host}", end.state, short(end.release) if end.release else None, _trading(end), end.problem)
         for end in ending.hosts
@@ -55,7 +57,7 @@ def ending_report(command: str, ending: Ending) -> Report:
         tables=(table(("host", "state", "release", "trading", "problem"), rows),),
         lines=tuple(causes),
         next=ending.next,
-        data={"causes": ending.causes},
+        data={"causes": ending.causes, "steps": progress.steps},
     )
 
 

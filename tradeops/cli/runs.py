@@ -68,7 +68,8 @@ def abort(ctx: typer.Context, run: Run, playbook: Playbook = "") -> Report:
     journal = Journal.find(c.fleet.state.runs, run)
     book = c.playbook(playbook or journal.plan().playbook)
     try:
-        return ending_report("runs-abort", undo(c.site(RunProgress(c.printer, c.clock)), journal, book))
+        progress = RunProgress(c.printer, c.clock)
+        return ending_report("runs-abort", undo(c.site(progress), journal, book), progress)
     finally:
         c.ssh.close()
 
