@@ -10,6 +10,7 @@ import msgspec
 from tradeops.base.clock import Clock
 from tradeops.base.errors import UsageError
 from tradeops.lab.driver import Driver
+from tradeops.lab.hands import Hands
 from tradeops.lab.kinds import checked
 from tradeops.lab.state import Fault, LabState, StateFile
 
@@ -26,6 +27,17 @@ def driver_of(folder: Path, clock: Clock, name: str | None = None) -> Driver:
 
         return NspawnDriver(folder, clock)
     raise UsageError(f"there is no driver {name!r}", next="one of: local, nspawn")
+
+
+def hands_of(folder: Path, clock: Clock) -> Hands:
+    """The hands on the hosts of the lab in `folder`. Raises LabError."""
+    if StateFile(folder).read().driver == "local":
+        from tradeops.lab.local.faults import LocalHands
+
+        return LocalHands()
+    from tradeops.lab.nspawn.hands import NspawnHands
+
+    return NspawnHands(clock)
 
 
 def inject(folder: Path, host: str, name: str, settings: Mapping[str, str], clock: Clock) -> Fault:

@@ -57,7 +57,9 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class LabState(msgspec.Struct, frozen=True):
-    """The whole lab. id: six hex digits, part of every name the lab makes.  daemons: by name, as the venue."""
+    """The whole lab. id: six hex digits, part of every name the lab makes.  venue_address: where the hosts
+    find the venue.  daemons: by name, as the venue.
+    """
 
     schema: str
     id: str
@@ -65,6 +67,7 @@ class LabState(msgspec.Struct, frozen=True):
     folder: str
     network: str
     bridge: str
+    venue_address: str
     hosts: tuple[LabHost, ...] = ()
     daemons: dict[str, Proc] = {}
     faults: tuple[Fault, ...] = ()

@@ -26,7 +26,7 @@ from tradeops.lab.errors import LabError, LabUnsupported
 from tradeops.lab.faults import driver_of, heal, inject
 from tradeops.lab.keys import make_key
 from tradeops.lab.local import config, manager
-from tradeops.lab.local.driver import LocalDriver, config_path, supervisor_socket
+from tradeops.lab.local.driver import LocalDriver, config_path
 from tradeops.lab.local.manager import Manager
 from tradeops.lab.state import LabHost, LabState, StateFile
 
@@ -387,7 +387,7 @@ def test_down_leaves_no_process_and_no_folder_also_after_a_kill(tmp_path: Path) 
     driver.down(_quiet)
     assert until(lambda: not any(processes.alive(proc) for proc in daemons), 5)
     assert not (tmp_path / "hosts" / "h1").exists()
-    assert not supervisor_socket(state, state.hosts[0]).parent.parent.exists()
+    assert not Path(state.hosts[0].fields["supervisor_socket"]).parent.parent.exists()
 
 
 def _unknown(host: LabHost) -> LabHost:

@@ -17,7 +17,7 @@ def _host(name: str) -> LabHost:
 
 
 def _state(folder: Path) -> LabState:
-    return LabState(SCHEMA, "abc123", "local", str(folder), "127.80.0.0/24", "", (_host("host-1"), _host("host-2")))
+    return LabState(SCHEMA, "abc123", "local", str(folder), "127.80.0.0/24", "", "127.80.0.254", (_host("host-1"), _host("host-2")))
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:

@@ -151,16 +151,6 @@ class LocalDriver:
             self._clock.sleep_s(_POLL_S)
 
 
-def supervisor_socket(state: LabState, host: LabHost) -> Path:
-    """Where the host's service manager answers."""
-    return run_folder(state.id, host.name) / "supervisor.sock"
-
-
-def venue_address(state: LabState) -> str:
-    """The lab's own address that no host has."""
-    return str(ipaddress.ip_network(state.network)[VENUE_INDEX])
-
-
 def config_path(host: LabHost) -> Path:
     """The file that tells the host about itself."""
     return Path(host.folder) / CONFIG_NAME
@@ -193,10 +183,15 @@ def _plan(wish: Wish, chosen: str) -> LabState:
             admin_user=ADMIN,
             interpreter=sys.executable,
             service_manager="supervisord",
-            fields={CONTROL_ADDRESS: str(ipaddress.ip_network(chosen)[_INNER + index])},
+            fields={
+                CONTROL_ADDRESS: str(ipaddress.ip_network(chosen)[_INNER + index]),
+                "supervisor_socket": str(run_folder(lab, name) / "supervisor.sock"),
+            },
         )
 
-    return LabState(SCHEMA, lab, LocalDriver.name, str(folder), chosen, "", tuple(host(index) for index in range(1, wish.hosts + 1)))
+    hosts = tuple(host(index) for index in range(1, wish.hosts + 1))
+    venue = str(ipaddress.ip_network(chosen)[VENUE_INDEX])
+    return LabState(SCHEMA, lab, LocalDriver.name, str(folder), chosen, "", venue, hosts)
 
 
 def _choose(private_range: str, hosts: int) -> str:

@@ -145,7 +145,7 @@ def _plan(wish: Wish, chosen: str) -> LabState:
         )
 
     hosts = tuple(host(index) for index in range(1, wish.hosts + 1))
-    return LabState(SCHEMA, lab, NspawnDriver.name, str(folder), chosen, network.bridge_name(lab), hosts)
+    return LabState(SCHEMA, lab, NspawnDriver.name, str(folder), chosen, network.bridge_name(lab), network.gateway(chosen), hosts)
 
 
 def _each(hosts: Sequence[LabHost], act: Callable[[LabHost], None]) -> None:

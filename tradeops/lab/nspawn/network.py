@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tradeops.lab import processes
 from tradeops.lab.errors import LabError
-from tradeops.lab.state import LabHost, LabState
+from tradeops.lab.state import LabHost
 from tradeops.lab.tools import run
 
 DEFAULT_RANGE = "10.213.0.0/16"
@@ -44,11 +44,6 @@ def mac(lab: str, index: int) -> str:
 def gateway(network: str) -> str:
     """The bridge's own address: what hosts call the operator's machine."""
     return str(ipaddress.ip_network(network)[1])
-
-
-def venue_address(state: LabState) -> str:
-    """Where hosts reach what runs on the operator's machine."""
-    return gateway(state.network)
 
 
 def host_address(network: str, index: int) -> str:
