@@ -9,17 +9,17 @@ from pydantic import BeforeValidator, Field
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.config import DurationS, Strict, load_yaml
+from tradeops.contracts.units import parse_units
 from tradeops.trader.gate.verdict import Patience
 from tradeops.trader.market.rules import QuoteRules
 from tradeops.trader.risk.check import Bounds
 from tradeops.trader.strategy.quoter import QuoterSettings
-from tradeops.wire.decimals import parse_amount
 
 
 def _amount(value: object) -> int:
     if not isinstance(value, str):
         raise ValueError(f'{value!r} is not an exact number: write it in quotes, as "0.25"')
-    return parse_amount(value)
+    return parse_units(value)
 
 
 Amount = Annotated[int, BeforeValidator(_amount), Field(gt=0)]

@@ -54,8 +54,8 @@ def _trading(trader: TraderProcess, hand: GuardHand, venue: VenueProcess) -> Non
 
 
 def _stopped(trader: TraderProcess, venue: VenueProcess, since_ns: int) -> float:
-    """Seconds until the venue had no working order of this host; and none comes after."""
-    until(lambda: venue.working() == 0, 5, interval=0.005)
+    """Seconds until the gate was shut and the venue had no working order of this host; and none comes after."""
+    until(lambda: trader.events("gate")[-1]["page"] == "halted" and venue.working() == 0, 5, interval=0.005)
     took_s = (SystemClock().monotonic_ns() - since_ns) / 1e9
     before = len(venue.orders())
     trader.when(lambda vitals: vitals.state == "halted" and vitals.working == 0)

@@ -81,7 +81,8 @@ _NONE: Final = Exposure()
 class OrderBook:
     """Orders by id. Rebuilt from the journal by the same calls that built it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, closed_kept_max: int = CLOSED_KEPT_MAX) -> None:
+        self._closed_kept_max = closed_kept_max
         self._orders: dict[str, Tracked] = {}
         self._closed: OrderedDict[str, None] = OrderedDict()
         self._exposures: dict[str, Exposure] = {}
@@ -149,6 +150,6 @@ class OrderBook:
             del exposure.orders[tracked.order.id]
             self.open_count -= 1
             self._closed[tracked.order.id] = None
-            if len(self._closed) > CLOSED_KEPT_MAX:
+            if len(self._closed) > self._closed_kept_max:
                 oldest, _ = self._closed.popitem(last=False)
                 del self._orders[oldest]
