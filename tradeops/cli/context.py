@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tradeops.base.errors import UsageError
 from tradeops.cli.render import Printer
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tradeops.contracts.binding import Overlay
     from tradeops.contracts.envelope import Envelope
     from tradeops.contracts.policy import Policy
+    from tradeops.contracts.roster import Roster
     from tradeops.contracts.signature import Signer
     from tradeops.deploy.playbook import Playbook
     from tradeops.deploy.site import Progress, Site
@@ -74,16 +75,16 @@ class Context:
         return select(self.fleet, hosts=hosts, tags=tags)
 
     def everywhere(self) -> tuple[Host, ...]:
-        """Every host of the fleet file, and those that only the newest roster still knows: nobody forgets one in a kill."""
+        """Every host of the fleet file, and those that only the newest roster still knows: a kill forgets nobody."""
         from tradeops.base.errors import TradeopsError
-        from tradeops.fleet.roster import forgotten, load_roster
+        from tradeops.fleet.roster import merge, with_forgotten
 
         try:
-            found = load_roster(self.fleet.state.roster_file)
+            entries = merge([self.roster[1]] if self.roster else [])
         except TradeopsError as unreadable:
             self.printer.line(f"the roster cannot be read, so the fleet file alone says who is killed: {unreadable}")
             return self.fleet.hosts
-        return self.fleet.hosts + (forgotten(found[1], self.fleet.hosts) if found else ())
+        return with_forgotten(self.fleet.hosts, entries)
 
     def new_id(self) -> str:
         """A run's or directive's id: by time, and never twice."""
@@ -97,7 +98,12 @@ class Context:
         """The policy in force. Raises UsageError when there is none."""
         from tradeops.contracts.entitle import stored_policy
 
-        return stored_policy(self._envelope(self.fleet.state.policy_file, "policy"))
+        return stored_policy(self.policy_envelope)
+
+    @cached_property
+    def policy_envelope(self) -> Envelope:
+        """The policy with its signatures. Raises UsageError when there is none."""
+        return self._envelope(self.fleet.state.policy_file, "policy")
 
     @cached_property
     def _who(self) -> tuple[str, Signer]:
@@ -240,7 +246,7 @@ class Context:
             overlay=overlay[0] if overlay else None,
             overlay_number=overlay[1].number if overlay else 0,
             flags_off=overlay[1].flags_off if overlay else (),
-            roster_number=self.roster_number,
+            roster_number=self.roster[1].number if self.roster else 0,
             policy_number=self.policy.number,
             person=self.person,
             signer=self.signer,
@@ -249,14 +255,13 @@ class Context:
         )
 
     @cached_property
-    def roster_number(self) -> int:
-        """Number of the newest signed roster; 0 before the first."""
-        from tradeops.fleet.roster import load_roster
+    def roster(self) -> tuple[Envelope, Roster] | None:
+        """The newest roster; None before the first. Raises SignatureInvalid, Refused, UsageError."""
+        from tradeops.fleet.rosterfile import load_roster
 
-        found = load_roster(self.fleet.state.roster_file)
-        return found[1].number if found else 0
+        return load_roster(self.fleet.state.roster_file, self.policy)
 
-    def _envelope(self, path: Path, what: str) -> Any:
+    def _envelope(self, path: Path, what: str) -> Envelope:
         from tradeops.base.durable import read_bounded
         from tradeops.contracts.codec import decode
         from tradeops.contracts.envelope import Envelope

@@ -13,6 +13,7 @@ from tradeops.cli.options import Hosts, Tags, context
 from tradeops.cli.report import NO, YES, Report, age, table
 
 if TYPE_CHECKING:
+    from tradeops.contracts.envelope import Envelope
     from tradeops.fleet.enroll import Enrolled, Enrolment
     from tradeops.fleet.host import Host
 
@@ -39,13 +40,13 @@ def show_all(ctx: typer.Context) -> Report:
 @fleet.command("sign")
 def sign(ctx: typer.Context) -> Report:
     """Sign the roster and every host's binding, and leave the roster with the hosts that answer."""
-    from tradeops.fleet.roster import sign_roster
+    from tradeops.fleet.rosterfile import next_roster
     from tradeops.release.binding import sign_bindings
 
     c = context(ctx)
     state = c.fleet.state
     with c.audit.pair("fleet sign", hosts=[host.name for host in c.fleet.hosts]) as pair:
-        envelope, roster = sign_roster(c.fleet.name, c.fleet.hosts, c.signer, c.policy, state.roster_file)
+        envelope, roster = next_roster(c.fleet.name, c.fleet.hosts, c.signer, c.policy, state.roster_file)
         signed = sign_bindings(c.fleet.bindings.values(), c.signer, state.bindings)
         pair.detail |= {"roster": roster.number, "bindings": sorted(signed)}
     left = _leave_roster(c, envelope)
@@ -132,7 +133,7 @@ def _facts_row(facts: Any) -> tuple[object, ...]:
     )
 
 
-def _leave_roster(c: Context, envelope: Any) -> Mapping[str, TradeopsError]:
+def _leave_roster(c: Context, envelope: Envelope) -> Mapping[str, TradeopsError]:
     """Hosts that did not take it, and why: a new host has no agent yet."""
     import msgspec
 
@@ -156,11 +157,8 @@ def _leave_roster(c: Context, envelope: Any) -> Mapping[str, TradeopsError]:
 
 def _enrolment(c: Context) -> Enrolment:
     from tradeops.base.shipped import shipped
-    from tradeops.contracts.codec import decode
-    from tradeops.contracts.envelope import Envelope
     from tradeops.fleet.enroll import Enrolment
     from tradeops.fleet.platform import build_platform, newest_number, source_key
-    from tradeops.fleet.roster import load_roster
     from tradeops.release.daemon import Ingredients, platform_tree
     from tradeops.release.layers import this_python
 
@@ -175,9 +173,7 @@ def _enrolment(c: Context) -> Enrolment:
         python=python,
         folder=state.platforms,
     )
-    policy = decode(state.policy_file.read_bytes(), Envelope, source=str(state.policy_file))
-    roster = load_roster(state.roster_file)
-    return Enrolment(c.fleet.name, platform, policy, roster[0] if roster else None, _login_keys(c))
+    return Enrolment(c.fleet.name, platform, c.policy_envelope, c.roster[0] if c.roster else None, _login_keys(c))
 
 
 def _login_keys(c: Context) -> tuple[str, ...]:
