@@ -15,7 +15,7 @@ from tradeops.base.errors import ConfigError, TradeopsError
 
 CONFIG_BYTES_MAX = 8 << 20
 _DEPTH_MAX = 32
-_NODES_MAX = 500_000
+_NODES_MAX = 200_000
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _DURATION_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|KiB|MiB|GiB)")
