@@ -74,6 +74,8 @@ class Exchange:
         record = record_of(next(self._order_ids), account, session, order, now_ns)
         if (account, order.client_id) in self._by_client_id:
             return [self._rejected(record, Code.DUPLICATE_CLIENT_ID, f"client id {order.client_id} was used before")]
+        if len(self.records) >= self._orders_max:
+            return [self._rejected(record, Code.REFUSED, f"{self._orders_max} orders are on record: the venue is full")]
         code, text = self._entry_problem(account, order)
         self._by_client_id[account, order.client_id] = record
         self.records[record.order_id] = record
@@ -161,8 +163,6 @@ class Exchange:
             return Code.BAD_TICK, f"price {order.price} is no multiple of {symbol.tick}"
         if order.qty % symbol.lot:
             return Code.BAD_LOT, f"quantity {order.qty} is no multiple of {symbol.lot}"
-        if len(self.records) >= self._orders_max:
-            return Code.REFUSED, f"{self._orders_max} orders are on record: the venue is full"
         if halt := self._faults.strike(FaultKind.HALT_SYMBOL, symbol=order.symbol):
             return Code.HALTED, halt.text
         if fault := self._faults.strike(FaultKind.REJECT_NEW, account=account, host=order.tags.host, symbol=order.symbol):
