@@ -33,7 +33,7 @@ from tradeops.guard.watch import OutVersusIn, Trader, Trip
 
 _LOG = logging.getLogger("guard")
 BEAT_S: Final = 0.1
-_SCAN_S: Final = 2.0
+_SCAN_BEATS: Final = 20
 _SCAN_AGAIN_NS: Final = 50 * NS_PER_MS
 _LATCHED_MAX: Final = 1_000
 _KILLINGS_MAX: Final = 200
@@ -44,11 +44,14 @@ CLOCK_NS_MAX: Final = 2 * NS_PER_S
 class Guard:
     """One host's guard. `start`, then `run`; directing.py and views.py speak for it to the outside."""
 
-    def __init__(self, layout: HostLayout, host: HostFile, clock: Clock, *, scan: process.Scan = process.service_processes) -> None:
+    def __init__(
+        self, layout: HostLayout, host: HostFile, clock: Clock, *, scan: process.Scan = process.service_processes, beat_s: float = BEAT_S
+    ) -> None:
         self.layout = layout
         self.host = host
         self.clock = clock
         self._scan = scan
+        self._beat_s = beat_s
         self.memory = Memory(Store(layout.guard_state / "state.json"), StopKeeper(layout.stop_page), clock)
         self.memory.boot()
         self.site = Site(layout, host, policy_number=self.memory.state.policy_number)
@@ -79,7 +82,7 @@ class Guard:
     async def _beat(self) -> None:
         while True:
             self.tick()
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(self._beat_s)
 
     def tick(self) -> None:
         """One beat: the page first, then everything that could end the trading."""
@@ -297,7 +300,7 @@ class Guard:
     async def _scan_for_strangers(self) -> None:
         while True:
             self._strangers = await asyncio.to_thread(self._scan, self.layout.releases)
-            await asyncio.sleep(_SCAN_S)
+            await asyncio.sleep(_SCAN_BEATS * self._beat_s)
 
     def share_overlay(self) -> None:
         """Lay the overlay in force where the trader reads it. Raises OSError."""

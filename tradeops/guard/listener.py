@@ -15,7 +15,7 @@ from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.base.logs import event
 
 _LOG = logging.getLogger("guard.listener")
-HANDSHAKE_S: Final = 3.0
+HANDSHAKE_S: Final = 10.0
 IDLE_S: Final = 10.0
 """How long a connection may be without a whole request."""
 CONNECTIONS_MAX: Final = 512
