@@ -96,7 +96,8 @@ class FlagLedger:
     def _changing(self) -> Iterator[dict[str, LedgerFlag]]:
         """The ids, to be changed; written when the block ends well. One process at a time."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # The folder itself is the lock: no stray file beside what lies under version control.
+        lock = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             flags = self.flags()

@@ -42,6 +42,7 @@ def test_a_bad_end_without_a_bad_case_is_still_red() -> None:
     assert "exit code 9" in github_annotations(refused)
     assert "exit code 9" in step_summary(refused)
     assert github_annotations(Report("deploy", "", 0, ())) == ""
+    assert 'tests="1" failures="0"' in junit(Report("deploy", "", 0, ()))
 
 
 def test_annotations_are_one_line_each() -> None:

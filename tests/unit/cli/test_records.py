@@ -1,0 +1,112 @@
+"""Flags, backups and CI reports through the command line, on a fleet folder as `init` makes it."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tradeops.base.clock import VirtualClock
+from tradeops.base.errors import ExitCode
+from tradeops.cli.app import run
+from tradeops.cli.ci import publish
+from tradeops.cli.ending import RunProgress
+from tradeops.cli.render import Printer
+from tradeops.cli.report import Report
+from tradeops.deploy.site import Progress
+from tradeops.record.chain import read_rows
+
+pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder with fleet file, CA and a policy of two people."""
+    keys = [tmp_path / name for name in ("one", "two")]
+    for key in keys:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=60)
+    code, _ = tell(
+        tmp_path, "init", "--name", "lab", "--person", f"operator-1={keys[0]}:operator", "--person", f"risk-1={keys[1]}:risk", person=None
+    )
+    assert code is ExitCode.PROVED
+    return tmp_path
+
+
+def tell(folder: Path, *arguments: str, person: str | None = "operator-1") -> tuple[ExitCode, Any]:
+    """The exit code and the JSON document of one command line."""
+    out = io.StringIO()
+    front = ["--fleet", str(folder / "fleet.yml"), "--json", *(["--as", person] if person else [])]
+    code = run([*front, *arguments], Printer(as_json=True, out=out, err=io.StringIO()))
+    return code, json.loads(out.getvalue())
+
+
+def test_flags_are_declared_once_and_recorded(site: Path) -> None:
+    """D05, A01: declare, declare again, retire, retire again, list: who did it is in the ledger and in the chain."""
+    ledger = ("--flags", str(site / "flags.json"))
+    declare = ("flags", "declare", "smars-7", "--meaning", "Sends child orders.", *ledger)
+    assert tell(site, *declare)[0] is ExitCode.PROVED
+    assert tell(site, *declare)[0] is ExitCode.REFUSED
+    assert tell(site, "flags", "retire", "smars-7", *ledger)[0] is ExitCode.PROVED
+    assert tell(site, "flags", "retire", "smars-7", *ledger)[0] is ExitCode.REFUSED
+    code, listed = tell(site, "flags", "list", *ledger)
+    assert code is ExitCode.PROVED
+    assert [(flag["id"], flag["declared_by"], flag["retired_by"]) for flag in listed["flags"]] == [("smars-7", "operator-1", "operator-1")]
+    rows = [(row.verb, row.kind.value, row.result) for row in read_rows(site / ".tradeops" / "audit.jsonl")]
+    assert ("flags-declare", "outcome", "Refused") in rows
+    assert ("flags-retire", "outcome", "done") in rows
+
+
+def test_a_site_is_backed_up_and_restored(site: Path) -> None:
+    """O08: the chain in the restored folder is the one that was backed up; a wrong digest restores nothing."""
+    code, made = tell(site, "backup", str(site / "b.tar.gz"))
+    assert code is ExitCode.PROVED
+    wrong = ("restore", str(site / "b.tar.gz"), "--into", str(site / "wrong"), "--digest", "sha256:" + "0" * 64)
+    assert tell(site, *wrong)[0] is ExitCode.REFUSED
+    assert not (site / "wrong").exists()
+    code, back = tell(site, "restore", str(site / "b.tar.gz"), "--into", str(site / "new"), "--digest", made["digest"])
+    assert (code, back["audit_head"]) == (ExitCode.PROVED, made["audit_head"])
+    assert (site / "new" / "policy.json").read_bytes() == (site / ".tradeops" / "policy.json").read_bytes()
+
+
+def ended() -> Report:
+    """A run of two hosts, one of them brought to no proof."""
+    progress = RunProgress(Printer(as_json=False, out=io.StringIO(), err=io.StringIO()), VirtualClock())
+    for host, phase, state in (("host-1", "stage", "done"), ("host-2", "stage", "started"), ("host-2", "stage", "failed")):
+        progress(Progress("run-1", phase, host, state, "disk full" if state == "failed" else ""))
+    hosts = ({"host": "host-1", "problem": ""}, {"host": "host-2", "problem": "not proved"})
+    return Report(
+        "deploy", "1 of 2 hosts", ExitCode.MIXED, run="run-1", hosts=hosts, data={"steps": progress.steps}, next="tradeops verify"
+    )
+
+
+def test_ci_gets_a_case_per_host_and_step(tmp_path: Path) -> None:
+    """JUnit, code quality, summary and annotations, each only where its environment asks for it."""
+    err = io.StringIO()
+    environ = {
+        "TRADEOPS_JUNIT": str(tmp_path / "junit.xml"),
+        "TRADEOPS_CODE_QUALITY": str(tmp_path / "quality.json"),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+        "GITHUB_ACTIONS": "true",
+    }
+    publish(ended(), environ, Printer(as_json=True, out=io.StringIO(), err=err))
+    suites = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert [(suite.get("name"), suite.get("tests"), suite.get("failures")) for suite in suites] == [("stage", "2", "1"), ("end", "2", "1")]
+    assert len(json.loads((tmp_path / "quality.json").read_text())) == 2
+    assert "exit code 6" in (tmp_path / "summary.md").read_text()
+    assert err.getvalue().count("::error ") == 3
+
+
+def test_nothing_is_written_unasked_and_a_report_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """Outside CI there is no trace; an unwritable path is told on stderr."""
+    err = io.StringIO()
+    printer = Printer(as_json=True, out=io.StringIO(), err=err)
+    publish(ended(), {}, printer)
+    assert err.getvalue() == ""
+    publish(ended(), {"TRADEOPS_JUNIT": str(tmp_path / "missing" / "junit.xml")}, printer)
+    assert "could not be written" in err.getvalue()
