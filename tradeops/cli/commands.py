@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": Command("doctor", "doctor", "What is missing here and on the hosts, and how to fix it."),
     "docs": Command("docs", "docs", "Print the commented fleet file, or a runbook."),
     "completion": Command("completion", "completion", "Print the completion script for your shell."),
+    "lab": Command("lab", "lab", "A fleet on this machine, and faults for it."),
     "fleet": Command("fleet", "fleet", "The hosts: list, sign, enroll, facts."),
     "build": Command("build", "build", "Build, sign and keep a release."),
     "releases": Command("releases", "releases", "Releases: list, show, diff."),
