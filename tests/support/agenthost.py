@@ -43,7 +43,15 @@ AGENT = Path(__file__).parents[2] / "tradeops" / "agent"
 _CLOCK = SystemClock()
 PYTHON = PythonAbi("cp311", "linux_x86_64", "3.11")
 
-GUARD = "import signal\nsignal.pause()\n"
+GUARD = """\
+import os, sys, time
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+from agent.vitals import LATCH_AT, halted_page
+page = os.open(sys.argv[2] + "/pages/stop.page", os.O_RDWR)
+while True:
+    os.pwrite(page, halted_page(time.monotonic_ns())[:LATCH_AT], 0)
+    time.sleep(0.01)
+"""
 DAEMON = "import os, signal, sys\nsignal.pause()\n"
 
 

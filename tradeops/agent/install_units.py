@@ -16,7 +16,7 @@ MANAGERS = {"systemd": systemd.Systemd, "supervisord": supervisord.Supervisord}
 """Imported here already: the tree that an enrolment runs from is moved while it runs."""
 UNITS = Path("/etc/systemd/system")
 STOP_SERVICE, STOP_PATH = "tradeops-stop.service", "tradeops-stop.path"
-_GUARD_LIMIT_S = 20.0
+_GUARD_LIMIT_S = 30.0
 _RELOAD_S = 60
 
 _HARDENED = """NoNewPrivileges=yes
@@ -106,23 +106,28 @@ def ensure(context: Context, changed: list[str], *, restart: bool) -> None:
 
 def _units(context: Context, changed: list[str]) -> bool:
     """Write and enable them; whether one was not as it should be."""
-    host, root = context.host, context.layout.root
-    words = {"python": host.interpreter, "root": root, "hardened": _HARDENED}
-    files = {
-        **{name: _TRADER.format(user=host.trader_user or "root", slot=slot, **words) for name, slot in _trader_files(host.units).items()},
-        host.guard_unit: _GUARD.format(user=host.guard_user or "root", **words),
-        STOP_SERVICE: _STOP_SERVICE.format(**words),
-        STOP_PATH: _STOP_PATH.format(**words),
-    }
+    files = unit_files(context)
     stale = [name for name, text in files.items() if not _is(UNITS / name, text)]
     for name in stale:
         write_atomic(UNITS / name, files[name].encode(), 0o644)
         changed.append(name)
     if stale:
         _systemctl("daemon-reload")
-    _systemctl("enable", "--quiet", host.guard_unit, STOP_PATH)
+    _systemctl("enable", "--quiet", context.host.guard_unit, STOP_PATH)
     _systemctl("start", STOP_PATH)
     return bool(stale)
+
+
+def unit_files(context: Context) -> dict[str, str]:
+    """Name -> text of every unit of the host."""
+    host, root = context.host, context.layout.root
+    words = {"python": host.interpreter, "root": root, "hardened": _HARDENED}
+    return {
+        **{name: _TRADER.format(user=host.trader_user or "root", slot=slot, **words) for name, slot in _trader_files(host.units).items()},
+        host.guard_unit: _GUARD.format(user=host.guard_user or "root", **words),
+        STOP_SERVICE: _STOP_SERVICE.format(**words),
+        STOP_PATH: _STOP_PATH.format(**words),
+    }
 
 
 def _trader_files(units: dict[str, str]) -> dict[str, str]:
@@ -136,11 +141,10 @@ def _trader_files(units: dict[str, str]) -> dict[str, str]:
 
 def _guard(context: Context, restart: bool) -> None:
     unit = context.host.guard_unit
-    units = service.manager(context)
-    if restart or units.state(unit).state != ACTIVE:
-        units.restart(unit)
-    if not service.guard_active(context, _GUARD_LIMIT_S):
-        raise AgentError(SERVICE, f"{unit} did not come up", next=f"look at its log on the host: journalctl -u {unit}")
+    if restart or service.manager(context).state(unit).state != ACTIVE:
+        service.restart_guard(context, _GUARD_LIMIT_S)
+    elif not service.guard_beats(context, context.clock.monotonic_ns(), _GUARD_LIMIT_S):
+        raise AgentError(SERVICE, f"{unit} is active and does not beat", next=f"look at its log on the host: journalctl -u {unit}")
 
 
 def _is(path: Path, text: str) -> bool:

@@ -9,7 +9,8 @@ from .clock import Deadline
 from .errors import SERVICE, AgentError
 from .hostfile import Context
 from .processes import Process
-from .units import ACTIVE, DOWN, Manager, UnitState
+from .units import DOWN, Manager, UnitState
+from .vitals import read_beat
 
 _START_LIMIT_S = 10.0
 _KILL_LIMIT_S = 5.0
@@ -132,11 +133,18 @@ def release_of(context: Context, process: Process | None) -> str | None:
     return f"sha256:{process.working_folder[len(prefix) :].split('/', 1)[0]}"
 
 
-def guard_active(context: Context, limit_s: float) -> bool:
-    """Whether the guard's unit is up, waiting up to `limit_s` for it. Raises AgentError (service)."""
-    units = manager(context)
+def restart_guard(context: Context, limit_s: float) -> None:
+    """Restart the guard and see it beat. Raises AgentError (service)."""
+    unit = context.host.guard_unit
+    manager(context).restart(unit)
+    if not guard_beats(context, context.clock.monotonic_ns(), limit_s):  # from now on: the old one beat until it ended
+        raise AgentError(SERVICE, f"{unit} did not come up within {limit_s:g} s", next="look at its log on the host")
+
+
+def guard_beats(context: Context, since_ns: int, limit_s: float) -> bool:
+    """Whether the guard has beaten on the stop page after `since_ns`: an active unit alone may be dying again and again."""
     deadline = context.clock.deadline(limit_s)
-    while units.state(context.host.guard_unit).state != ACTIVE:
+    while (read_beat(context.layout.stop_page) or 0) <= since_ns:
         if deadline.passed():
             return False
         context.clock.sleep_s(_POLL_S)

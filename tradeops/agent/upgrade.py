@@ -13,7 +13,7 @@ from .hostfile import Context
 from .manifest import Manifest, parse
 from .names import linked_digest
 
-GUARD_LIMIT_S = 10.0
+GUARD_LIMIT_S = 15.0
 
 
 def upgrade(context: Context, envelope: dict[str, Any]) -> dict[str, Any]:
@@ -53,16 +53,13 @@ def install(context: Context, envelope: dict[str, Any], manifest: Manifest) -> P
 
 def _turn(context: Context, digest: str, previous: str | None) -> None:
     """Switch the link and restart the guard; back when it does not come up."""
-    unit = context.host.guard_unit
     relink(context.layout.platform, digest[7:])
     try:
-        service.manager(context).restart(unit)
-        if service.guard_active(context, GUARD_LIMIT_S):
-            return
-        problem = "it is not active"
+        service.restart_guard(context, GUARD_LIMIT_S)
     except AgentError as error:
-        problem = error.what
-    if previous is not None:
+        if previous is None:
+            raise
         relink(context.layout.platform, previous[7:])
-        service.manager(context).restart(unit)
-    raise AgentError(SERVICE, f"the guard of the new platform did not come up: {problem}; the platform before it is in force again")
+        service.restart_guard(context, GUARD_LIMIT_S)
+        said = f"the new platform: {error.what}; the one before it is in force again"
+        raise AgentError(SERVICE, said, next="build it again; the guard's log on the host says why") from None

@@ -12,6 +12,7 @@ from typing import Any
 
 STOP_BYTES = 4096
 STOP_MAGIC = b"TOSTOP01"
+BEAT_AT = 24
 LATCH_CLEARED_AT = 32
 LATCH_AT = 64
 ALL_BITS = 0xFFFF_FFFF_FFFF_FFFF
@@ -51,14 +52,25 @@ def read_latch(page: bytes) -> Latch | None:
     return Latch(word, cleared, word ^ inverse == ALL_BITS)
 
 
+def read_beat(path: Path) -> int | None:
+    """The guard's last beat on a stop page, CLOCK_MONOTONIC; None when it is not one."""
+    try:
+        page = path.read_bytes()
+    except OSError:
+        return None
+    if len(page) != STOP_BYTES or page[: len(STOP_MAGIC)] != STOP_MAGIC:
+        return None
+    return int(_WORD.unpack_from(page, BEAT_AT)[0])
+
+
 def pack_latch(word: int) -> bytes:
     """The agent's words 64..80."""
     return _LATCH.pack(word, word ^ ALL_BITS)
 
 
-def halted_page() -> bytes:
+def halted_page(beat_ns: int = 0) -> bytes:
     """A whole stop page that says no, as a new host has it; the guard writes its own words once it runs."""
-    head = _STOP_HEAD.pack(STOP_MAGIC, 1, 0, 0, 0, 0, 0, zlib.crc32(b""))
+    head = _STOP_HEAD.pack(STOP_MAGIC, 1, 0, beat_ns, 0, 0, 0, zlib.crc32(b""))
     words = (head + _CRC.pack(zlib.crc32(head))).ljust(LATCH_AT, b"\0") + pack_latch(0)
     return words.ljust(STOP_BYTES, b"\0")
 
