@@ -27,6 +27,7 @@ from tradeops.trader.ledger import Ledger
 from tradeops.trader.mandate import Mandate, load_overlay
 from tradeops.trader.market.market import Market
 from tradeops.trader.market.offset import FeedOffset
+from tradeops.trader.orders.book import Tracked
 from tradeops.trader.overlays import OverlayWatch
 from tradeops.trader.pathcheck import PathCheck
 from tradeops.trader.placing import Placing
@@ -157,7 +158,12 @@ def wire(rooms: Rooms) -> Bus:
     telemetry, standing, host = rooms.telemetry, rooms.standing, rooms.mandate.host.host
     answer_ns = ns(rooms.config.sessions.answer)
     recovery = Recovery(ledger=ledger, gate=gate, telemetry=telemetry, standing=standing, answer_ns=answer_ns)
-    reports = Reports(ledger=ledger, telemetry=telemetry, standing=standing, clock=rooms.clock, host=host, on_end=path.on_end)
+
+    def on_end(tracked: Tracked) -> None:
+        path.on_end(tracked)
+        engine.on_end(tracked)
+
+    reports = Reports(ledger=ledger, telemetry=telemetry, standing=standing, clock=rooms.clock, host=host, on_end=on_end)
     brake = Brake(
         gate=gate, ledger=ledger, placing=rooms.placing, standing=standing, host=host, retry_ns=answer_ns, acknowledged=rooms.write_vitals
     )

@@ -14,6 +14,7 @@ from tradeops.trader.journal import JournalError
 from tradeops.trader.ledger import Ledger
 from tradeops.trader.market.market import Market
 from tradeops.trader.messages import Signal
+from tradeops.trader.orders.book import Tracked
 from tradeops.trader.orders.plan import plan
 from tradeops.trader.placing import Placing
 from tradeops.trader.routing import VenueState, route
@@ -86,6 +87,10 @@ class Engine:
     def on_session_down(self, message: SessionDown) -> None:
         """Orders cannot go there."""
         self.up.discard(message.venue)
+
+    def on_end(self, tracked: Tracked) -> None:
+        """A side has become free: decide about its symbol anew, whether or not the market moves."""
+        self._dirty[tracked.order.venue].add(tracked.order.symbol)
 
     def on_look(self, message: Looked) -> None:
         """The stop page, and the time: decide what a pause between two decisions held back, and what went stale unseen."""

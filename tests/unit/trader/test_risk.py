@@ -163,7 +163,7 @@ def test_limits_that_nothing_reads_are_named() -> None:
 
 def test_a_reducing_order_needs_no_room() -> None:
     """K10: over every exposure limit, reducing is still allowed, up to zero and no further."""
-    over = {"position": 200 * UNIT, "gross": 10**18, "net_high": 10**18, "net_low": 10**18}
+    over: dict[str, Any] = {"position": 200 * UNIT, "gross": 10**18, "net_high": 10**18, "net_low": 10**18}
     assert denied(order(side=Side.SELL, reduce=True), **over) is None
     assert denied(order(side=Side.SELL), position=105 * UNIT, gross=0) is None
 
@@ -192,7 +192,7 @@ def test_no_accepted_order_can_bring_the_position_over_its_limit(
     side: Side, quantity: int, position: int, buying: int, selling: int
 ) -> None:
     """R03: whatever fills, in whatever order, the position is within its limit, or no further out than it was."""
-    facts = {"position": position, "working_buy": buying, "working_sell": selling}
+    facts: dict[str, Any] = {"position": position, "working_buy": buying, "working_sell": selling}
     if denied(order(side=side, quantity=quantity), **facts) is None:
         worst = position + buying + quantity if side is Side.BUY else position - selling - quantity
         assert sign(side) * worst <= 100 * UNIT

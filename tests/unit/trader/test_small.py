@@ -1,0 +1,165 @@
+"""Positions, routing, the strategy, histograms, flags: small pure rooms."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.trader import MEAN_FLAG, PRICE, SYMBOL, TICK, VENUE
+from tradeops.contracts.manifest import Flag
+from tradeops.contracts.metrics import Latency
+from tradeops.contracts.units import UNIT
+from tradeops.trader import flags
+from tradeops.trader.bus import Bus
+from tradeops.trader.messages import Fill, MarketView, Quote, other, sign
+from tradeops.trader.positions import Positions, Totals
+from tradeops.trader.routing import VenueState, route
+from tradeops.trader.sessions import Pauses
+from tradeops.trader.strategy.quoter import QuoterSettings, quote
+from tradeops.trader.telemetry import UPPER_S, WARNINGS_MAX, Telemetry, start_ticks
+from tradeops.wire.protocol import Side
+
+SETTINGS = QuoterSettings(quantity=UNIT, position_max=10 * UNIT, half_spread_ppm=300, reversion_ppm=500_000, skew_ppm=1000)
+
+
+def fill(side: Side, price: int, quantity: int) -> Fill:
+    return Fill("t", "h-1", VENUE, SYMBOL, side, price, quantity)
+
+
+def test_positions_gross_net_and_profit() -> None:
+    """Bought at 100 and 102, one sold at 110, marked at 105: 9 realised on average cost, 4 not yet."""
+    positions = Positions()
+    for side, price in ((Side.BUY, 100), (Side.BUY, 102), (Side.SELL, 110)):
+        positions.apply(fill(side, price * UNIT, UNIT))
+    assert positions.quantity(SYMBOL) == UNIT
+    assert positions.quantity("other") == 0
+    assert positions.totals({SYMBOL: 105 * UNIT}) == Totals(gross=105 * UNIT, net=105 * UNIT, pnl=13 * UNIT)
+    short = Positions()
+    short.apply(fill(Side.SELL, 100 * UNIT, UNIT))
+    assert short.totals({SYMBOL: 90 * UNIT}) == Totals(gross=90 * UNIT, net=-90 * UNIT, pnl=10 * UNIT)
+    assert short.totals({}) == Totals(gross=100 * UNIT, net=-100 * UNIT, pnl=0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(Side), st.integers(1, 10**14), st.integers(1, 10**12)), max_size=30))
+def test_cash_is_exact(trades: list[tuple[Side, int, int]]) -> None:
+    """Flat at the end, the profit is what was received less what was paid, to the last unit."""
+    positions = Positions()
+    for side, price, quantity in trades:
+        positions.apply(fill(side, price, quantity))
+        positions.apply(fill(other(side), price + 7, quantity))
+    paid = sum(-sign(side) * price * quantity + sign(side) * (price + 7) * quantity for side, price, quantity in trades)
+    assert positions.totals({}).pnl == paid // UNIT
+    assert positions.totals({}).gross == 0
+
+
+def test_the_first_permitted_venue_that_is_up() -> None:
+    """In the binding's order; none is an answer too."""
+    states = [VenueState("dark", True), VenueState("down", False), VenueState("sim", True), VenueState("late", True)]
+    assert route(states, frozenset({"down", "sim", "late"})) == "sim"
+    assert route(states, frozenset({"down"})) is None
+
+
+def view(bid: int = PRICE - TICK, ask: int = PRICE + TICK, mean: int = PRICE) -> MarketView:
+    return MarketView(Quote(SYMBOL, 0, 0, bid, UNIT, ask, UNIT), mean)
+
+
+def test_the_quoter_quotes_both_sides_on_the_grid() -> None:
+    """Flat and at the mean: a bid and an offer around the mid, on ticks, never through the market."""
+    bid, ask = quote(view(), 0, TICK, SETTINGS)
+    assert (bid.side, ask.side) == (Side.BUY, Side.SELL)
+    assert bid.price == PRICE - 3 * TICK
+    assert ask.price == PRICE + 3 * TICK
+    assert bid.quantity == ask.quantity == UNIT
+    assert quote(view(), 0, TICK, SETTINGS) == (bid, ask)
+
+
+def test_it_leans_to_the_mean_and_against_its_position() -> None:
+    """Below the mean it bids higher; long, it quotes lower; without the flag the mean does not matter."""
+    flat, _ = quote(view(), 0, TICK, SETTINGS)
+    below, _ = quote(view(mean=PRICE + 4 * TICK), 0, TICK, SETTINGS)
+    long, _ = quote(view(), 5 * UNIT, TICK, SETTINGS)
+    assert below.price > flat.price > long.price
+    assert quote(view(mean=PRICE + 4 * TICK), 0, TICK, SETTINGS.without_reversion()) == quote(view(), 0, TICK, SETTINGS)
+
+
+def test_a_full_position_is_not_grown() -> None:
+    """At its own bound the strategy wants nothing more on that side."""
+    bid, ask = quote(view(), 10 * UNIT, TICK, SETTINGS)
+    assert (bid.quantity, ask.quantity) == (0, UNIT)
+    bid, ask = quote(view(), -10 * UNIT, TICK, SETTINGS)
+    assert (bid.quantity, ask.quantity) == (UNIT, 0)
+
+
+@given(
+    mid=st.integers(1000, 10**7).map(lambda ticks: ticks * TICK),
+    mean=st.integers(1000, 10**7).map(lambda ticks: ticks * TICK),
+    position=st.integers(-20, 20).map(lambda lots: lots * UNIT),
+)
+def test_a_quote_never_takes(mid: int, mean: int, position: int) -> None:
+    """Whatever mean and position: the bid is below the offer, not above the market's bid; the offer not below its offer."""
+    bid, ask = quote(view(mid - TICK, mid + TICK, mean), position, TICK, SETTINGS)
+    assert bid.price <= mid - TICK < mid + TICK <= ask.price
+    assert bid.price % TICK == ask.price % TICK == 0
+
+
+def test_latencies_fall_into_their_buckets() -> None:
+    """An edge is inclusive; beyond the last there is one more."""
+    telemetry = Telemetry()
+    for duration_ns in (1, 50_000, 50_001, 10_000_000_000):
+        telemetry.measure(Latency.QUOTE_TO_SEND, duration_ns)
+    found = telemetry.histograms()[Latency.QUOTE_TO_SEND.value]
+    assert found.counts[0] == 2
+    assert found.counts[1] == 1
+    assert found.counts[-1] == 1
+    assert len(found.counts) == len(UPPER_S) + 1
+    assert found.sum_s == pytest.approx(10.0001, abs=1e-4)
+
+
+def test_warnings_are_few_and_distinct() -> None:
+    """Told once; a flood of them fits the page."""
+    telemetry = Telemetry()
+    assert telemetry.warn("one")
+    assert not telemetry.warn("one")
+    for n in range(2 * WARNINGS_MAX):
+        telemetry.warn(f"w{n}")
+    assert len(telemetry.warnings) == WARNINGS_MAX
+
+
+def test_start_ticks_of_this_process() -> None:
+    """Field 22 of /proc/self/stat, whatever the command is called."""
+    assert start_ticks() > 0
+
+
+def test_flags_unknown_retired_or_of_another_meaning_are_problems() -> None:
+    """D05: each by itself, and a configuration that relies on what the release does not declare."""
+    assert flags.problems((MEAN_FLAG,), ("lean-to-mean",)) == ()
+    assert flags.problems((Flag("old-path", "sha256:0"),), ()) == ("flag old-path is unknown to this code",)
+    assert flags.problems((MEAN_FLAG,), (), retired=frozenset({"lean-to-mean"})) == ("flag lean-to-mean is a tombstone",)
+    changed = Flag("lean-to-mean", flags.meaning_digest("Power Peg"))
+    assert flags.problems((changed,), ()) == ("flag lean-to-mean means something else to this code",)
+    assert "not declared" in flags.problems((), ("lean-to-mean",))[0]
+
+
+def test_an_overlay_turns_flags_off() -> None:
+    """On by the release, off by the overlay; nothing turns on at run time (D06)."""
+    assert flags.active((MEAN_FLAG, Flag("b", "m")), ()) == {MEAN_FLAG.id: MEAN_FLAG.meaning}
+    assert flags.active((MEAN_FLAG,), ("lean-to-mean",)) == {}
+
+
+def test_pauses_grow_and_are_short_again_after_a_success() -> None:
+    """Twice as long each time, up to a bound."""
+    pauses = Pauses(0.1, 0.5)
+    assert [pauses.next_s() for _ in range(4)] == [0.1, 0.2, 0.4, 0.5]
+    pauses.reset()
+    assert pauses.next_s() == 0.1
+
+
+def test_an_event_that_nobody_was_wired_to_is_an_error() -> None:
+    """The dictionary is whole, or the process ends: nothing is lost in silence."""
+    heard: list[int] = []
+    bus = Bus({int: (heard.append, heard.append)})
+    bus.publish(3)
+    assert heard == [3, 3]
+    with pytest.raises(KeyError):
+        bus.publish("text")
