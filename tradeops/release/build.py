@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tradeops.base.clock import NS_PER_S
-from tradeops.base.errors import UsageError
+from tradeops.base.errors import Refused, UsageError
 from tradeops.contracts.codec import encode
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.manifest import Manifest, PythonAbi
@@ -43,15 +43,15 @@ def build(
     """Build, sign and keep a release.
 
     number: of the release, by default one above the service's newest in the store.  previous: the id of the release
-    it follows, by default that newest one.  now_ns: wall time, read only where the definition gives an expiry, so that
-    otherwise the same inputs give the same digest. Raises UsageError, ConfigError; Refused for a flag that the ledger
-    does not know or has retired (D05).
+    it follows, by default the newest below it.  now_ns: wall time, read only where the definition gives an expiry, so
+    that otherwise the same inputs give the same digest. Raises UsageError; Refused for a flag that the ledger does not
+    know or has retired (D05), and when the number is another release's already.
     """
     ledger.check(source.definition.flags)
-    newest = store.newest(source.definition.service)
+    before = store.newest(source.definition.service, below=number)
     origin = Origin(
-        number=number if number is not None else (newest.manifest.predicate.number + 1 if newest else 1),
-        previous=previous if previous is not None else (newest.id if newest else None),
+        number=number if number is not None else (before.manifest.predicate.number + 1 if before else 1),
+        previous=previous if previous is not None else (before.id if before else None),
         python=_python(source),
         expires_wall_ns=_expiry(source.definition, now_ns),
         provenance=_provenance(source),
@@ -74,6 +74,13 @@ def _keep(source: Source, tree: Path, left_out: tuple[str, ...], origin: Origin,
     if not tree.is_dir():
         raise UsageError("no such folder", where=str(tree), next="name the folder that is to be released")
     manifest = make_manifest(source.definition, scan(tree, left_out), origin, TRADER_START)
+    taken = store.numbered(source.definition.service, origin.number)
+    if taken is not None and taken.id != manifest.id():
+        raise Refused(
+            f"number {origin.number} of {source.definition.service} is {taken.id}; what was built now is another release",
+            holds="the store is as it was",
+            next="leave --number out, or build from the very same inputs",
+        )
     return store.put(sign_manifest(manifest, signer), tree)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from tradeops.base.digest import digest_bytes, is_digest, short
-from tradeops.base.durable import fsync_dir, read_bounded, write_atomic
+from tradeops.base.digest import digest_bytes, digest_file, is_digest, short
+from tradeops.base.durable import read_bounded, write_atomic
 from tradeops.base.errors import Refused, UsageError
 from tradeops.contracts.codec import decode
 from tradeops.contracts.entitle import signed_bytes
@@ -88,9 +88,18 @@ class Store:
         releases = [self._load(name) for name in self._names()]
         return sorted(releases, key=lambda one: (one.manifest.predicate.service, -one.manifest.predicate.number, one.id))
 
-    def newest(self, service: str) -> StoredRelease | None:
-        """The release of `service` with the highest number."""
-        return next((one for one in self.list() if one.manifest.predicate.service == service), None)
+    def newest(self, service: str, *, below: int | None = None) -> StoredRelease | None:
+        """The release of `service` with the highest number, or with the highest one below `below`. Raises as `list`."""
+        for one in self.list():
+            release = one.manifest.predicate
+            if release.service == service and (below is None or release.number < below):
+                return one
+        return None
+
+    def numbered(self, service: str, number: int) -> StoredRelease | None:
+        """The release of `service` with this number. Raises as `list`."""
+        found = self.newest(service, below=number + 1)
+        return found if found and found.manifest.predicate.number == number else None
 
     def manifest(self, release: str) -> Manifest:
         """The manifest by id. Raises as `get`."""
@@ -136,8 +145,9 @@ class Store:
         return self._read[name]
 
     def _put_blob(self, file: File, source: Path) -> None:
+        """Contents are not flushed one by one: each is hashed wherever it is used, and putting it again mends it."""
         path = blob_path(self.root, file.digest)
-        if path.exists() and path.stat().st_size == file.size:
+        if path.exists() and digest_file(path) == file.digest:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -164,13 +174,10 @@ def copy_checked(source: Path, target: Path, digest: str) -> None:
             while chunk := file.read(_COPY_BYTES):
                 hasher.update(chunk)
                 out.write(chunk)
-            out.flush()
             os.fchmod(out.fileno(), 0o400)
-            os.fsync(out.fileno())
         if f"sha256:{hasher.hexdigest()}" != digest:
             raise UsageError("the file changed while it was read", where=str(source), next="build again when nothing writes there")
         Path(name).rename(target)
     finally:
         with suppress(FileNotFoundError):
             Path(name).unlink()
-    fsync_dir(target.parent)

@@ -28,6 +28,17 @@ def test_the_same_inputs_give_the_same_digest(workshop: Workshop, tmp_path: Path
     assert workshop.build(number=1, store=Store(tmp_path / "store-3")).id != first.id
 
 
+def test_a_number_is_one_release(workshop: Workshop) -> None:
+    """D16: built again from the same inputs it is the same release; from others it is refused, not passed off as the first."""
+    first, second = workshop.build(), workshop.build()
+    assert workshop.build(number=1).id == first.id
+    assert workshop.build(number=2).id == second.id
+    workshop.write("main.py", "print('other')\n")
+    with pytest.raises(Refused, match="another release"):
+        workshop.build(number=1)
+    assert [one.id for one in workshop.store.list()] == [second.id, first.id]
+
+
 def test_numbers_rise_and_name_what_they_follow(workshop: Workshop) -> None:
     """A07: the next release of a service is above its newest."""
     first, second = workshop.build(), workshop.build()

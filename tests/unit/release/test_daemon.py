@@ -9,14 +9,20 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tradeops.base.errors import TradeopsError, UsageError
-from tradeops.release.daemon import Ingredients, daemon_tree, trader_tree
+from tradeops.contracts.signature import RunKey
+from tradeops.release.build import Source, build
+from tradeops.release.daemon import Ingredients, daemon_tree, platform_tree, trader_tree
+from tradeops.release.definition import load_definition
 from tradeops.release.layers import compile_tree, default_cache, layer, layer_key, this_python
+from tradeops.release.ledger import FlagLedger
 from tradeops.release.manifest import scan
+from tradeops.release.store import Store
 
 _LIBRARY = """\
 NAMES = {"a", "b", "c"}
@@ -136,6 +142,42 @@ def test_config_and_missing_parts(bench: Path, tmp_path: Path) -> None:
         daemon_tree(tmp_path / "tree-3", parts, ("guard",), {})
     with pytest.raises(UsageError, match="lock"):
         layer_key(tmp_path / "missing.lock")
+
+
+def test_a_trader_is_built_into_the_store(bench: Path, tmp_path: Path) -> None:
+    """D12, D16: our own daemon from its folder: limits in the manifest, the layer in its provenance, twice the same."""
+    folder = tmp_path / "service"
+    (folder / "config").mkdir(parents=True)
+    (folder / "config" / "trader.yml").write_text("x: 1\n")
+    limits = "".join(f'  {name}: "1"\n' for name in ("order_quantity_max", "order_price_max", "order_value_max", "position_max"))
+    (folder / "service.yml").write_text(
+        "service: trader\nversion: '1'\nkind: trader\nlimits:\n  instruments: [AAA]\n  venues: [SIM]\n"
+        f"  order_count_max: 1\n  order_rate_per_s_max: 1\n{limits}"
+    )
+    source = Source(load_definition(folder / "service.yml"), folder, ingredients(bench, "cache-1"), {"commit": "abc"})
+    store, ledger = Store(tmp_path / "store"), FlagLedger(tmp_path / "flags.json")
+    made = [build(source, store, RunKey.generate(), ledger, now_ns=now, number=1) for now in (1, 2)]
+    assert made[0].id == made[1].id
+    release = made[0].manifest.predicate
+    assert release.limits is not None
+    assert release.limits.order_price_max == 1_000_000_000
+    assert release.python == this_python()
+    assert release.provenance == {"commit": "abc", "layer": layer_key(bench / "requirements-host.lock")}
+    assert {"run.py", "config/trader.yml", "lib/tiny_lib/__init__.py"} <= {file.path for file in release.files}
+
+
+def test_the_platform_carries_the_agent_as_it_is(bench: Path, tmp_path: Path) -> None:
+    """Guard with its libraries, agent beside it, each its own launcher or none."""
+    parts = ingredients(bench, "cache-1")
+    package = tmp_path / "tradeops"
+    shutil.copytree(parts.package, package)
+    for room in ("guard", "agent"):
+        (package / room).mkdir()
+        (package / room / "main.py").write_text("def main():\n    return 0\n")
+    platform_tree(tmp_path / "tree", replace(parts, package=package))
+    paths = {file.path for file in scan(tmp_path / "tree")}
+    assert {"guard.py", "agent/main.py", "lib/tradeops/guard/main.py", "lib/tiny_lib/__init__.py"} <= paths
+    assert not any(path.startswith("lib/tradeops/trader") for path in paths)
 
 
 def test_source_that_does_not_compile_is_left_without_bytecode(tmp_path: Path) -> None:

@@ -22,7 +22,12 @@ MESSAGE = b"a manifest"
 
 def new_key(folder: Path, name: str = "key", passphrase: str = "", kind: str = "ed25519") -> Path:
     path = folder / name
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", str(path)], check=True, stdin=subprocess.DEVNULL, timeout=60)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", kind, *(("-b", "2048") if kind == "rsa" else ()), "-N", passphrase, "-f", str(path)],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
     return path
 
 

@@ -125,6 +125,8 @@ def test_a_damaged_content_is_found_before_it_leaves(workshop: Workshop, damage:
     with pytest.raises((Refused, OSError)):
         list(workshop.store.parcel(release.id, [digest])[0])
     assert not list((workshop.store.root / "parcels").glob("*.z"))
+    assert workshop.build(number=1).id == release.id
+    verify_stored(release, workshop.policy)
 
 
 def test_an_altered_envelope_is_found(workshop: Workshop) -> None:
