@@ -19,12 +19,12 @@ import msgspec
 
 from tradeops.base.digest import canonical_json, digest_bytes, digest_file, short
 from tradeops.base.durable import read_bounded, write_atomic
-from tradeops.base.errors import TradeopsError, UsageError
+from tradeops.base.errors import SignatureInvalid, TradeopsError, UsageError
 from tradeops.contracts.codec import decode, encode
 from tradeops.contracts.entitle import signed_bytes
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.manifest import PREDICATE_TYPE, STATEMENT_TYPE, File, Manifest, PythonAbi, Release, Start, Subject
-from tradeops.contracts.signature import Signer
+from tradeops.contracts.signature import Signer, verify
 
 SERVICE = "platform"
 GUARD_LAUNCHER = "guard.py"
@@ -46,6 +46,20 @@ class Platform:
     envelope: Envelope
     manifest: Manifest
     folder: Path
+
+    @property
+    def number(self) -> int:
+        """Its place among the platforms of the fleet."""
+        return self.manifest.predicate.number
+
+    @property
+    def source(self) -> str:
+        """The key that it was built from."""
+        return str(self.manifest.predicate.provenance.get("source"))
+
+    def signed_by(self, signer: Signer) -> bool:
+        """Whether `signer` has signed it. A signature that does not hold counts for nothing."""
+        return any(_signing_key(signature.armored, self.envelope.body()) == signer.public_line for signature in self.envelope.signatures)
 
     def part(self, digest: str) -> tuple[str, int, Path]:
         """(digest, size, path) of one file, as a bundle wants it. Raises UsageError when no file has that digest."""
@@ -73,14 +87,18 @@ def source_key(lock: Path, python: PythonAbi, package: Path = _PACKAGE) -> str:
     return digest_bytes(canonical_json([digest_file(lock), msgspec.to_builtins(python), parts]))
 
 
-def build_platform(tree: Tree, signer: Signer, *, key: str, number: int, python: PythonAbi, folder: Path) -> Platform:
-    """Build and sign a platform below `folder` (OperatorLayout.platforms), or take the one that is there.
+def build_platform(tree: Tree, signer: Signer, *, key: str, python: PythonAbi, folder: Path, number: int | None = None) -> Platform:
+    """Build and sign a platform below `folder` (OperatorLayout.platforms), or take the one of the same `key` and signer there.
 
-    key: of `source_key`.  number: rises with every platform of a fleet (A07). Raises what `tree` and `signer` raise, OSError.
+    key: of `source_key`.  number: rises with every platform of a fleet (A07); None: one above the newest here.
+    Raises what `tree` and `signer` raise, OSError.
     """
-    kept = folder / short(digest_bytes(canonical_json([key, number, signer.public_line])))
-    if found := _kept(kept):
-        return found
+    built = [found for path in _folders(folder) for found in [_kept(path)] if found]
+    for found in built:
+        if found.source == key and found.signed_by(signer) and number in (None, found.number):
+            return found
+    number = number or max((found.number for found in built), default=0) + 1
+    kept = folder / f"{number}-{short(digest_bytes(canonical_json([key, signer.public_line])))}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as making:
         fresh = Path(making) / "platform"
@@ -104,10 +122,11 @@ def load_platform(folder: Path) -> Platform:
     return Platform(manifest.id(), envelope, manifest, folder / _TREE)
 
 
-def newest_number(folder: Path) -> int:
-    """The highest number of the platforms built here, 0 for none: the next one is above it."""
-    numbers = [found.manifest.predicate.number for path in _folders(folder) for found in [_kept(path)] if found]
-    return max(numbers, default=0)
+def _signing_key(armored: str, body: bytes) -> str | None:
+    try:
+        return verify(armored, body, Purpose.PLATFORM)
+    except SignatureInvalid:
+        return None
 
 
 def _folders(folder: Path) -> Iterable[Path]:

@@ -16,7 +16,7 @@ from tradeops.contracts.signature import Signer
 from tradeops.fleet.enroll import Enrolled, Enrolment, enroll, host_file
 from tradeops.fleet.host import Host
 from tradeops.fleet.inventory import Fleet
-from tradeops.fleet.platform import Platform, build_platform, newest_number, source_key
+from tradeops.fleet.platform import Platform, build_platform, source_key
 from tradeops.fleet.ssh import Ssh
 from tradeops.fleet.tls import TlsFiles
 from tradeops.lab.driver import Progress
@@ -35,7 +35,7 @@ def platform_of(folder: Path, signer: Signer) -> Platform:
     def fill(into: Path) -> None:
         platform_tree(into, ingredients)
 
-    return build_platform(fill, signer, key=key, number=newest_number(folder) + 1, python=python, folder=folder)
+    return build_platform(fill, signer, key=key, python=python, folder=folder)
 
 
 def enrol_all(fleet: Fleet, signer: Signer, keys: Iterable[str], clock: Clock, progress: Progress) -> dict[str, Enrolled]:
