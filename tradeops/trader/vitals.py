@@ -57,12 +57,22 @@ class VitalsMaker:
             sessions=dict(sessions),
             feed_age_ns=ages,
             positions={symbol: held for symbol, held in self._ledger.positions.quantities().items() if abs(held) <= AMOUNT_MAX},
-            counters=dict(self._telemetry.counters) | {f"orders_denied_{code.value}_total": n for code, n in self._placing.denied.items()},
+            counters=self._counters(),
             gauges=self._gauges(verdict, path_check, max(ages.values(), default=-UNIT)),
             histograms=self._telemetry.histograms(),
             limits=dict(terms.limits.values),
             warnings=(*self._telemetry.warnings, *(f"halted: {name}: {text}" for name, text in self._standing.reasons.items())),
         )
+
+    def _counters(self) -> dict[str, int]:
+        """The common names, and denials and bad quotes by their kind."""
+        counters = dict(self._telemetry.counters)
+        counters |= {f"orders_denied_{code.value}_total": n for code, n in self._placing.denied.items()}
+        for market in self._markets.values():
+            for fault, n in market.faults.items():
+                name = f"quotes_invalid_{fault.value}_total"
+                counters[name] = counters.get(name, 0) + n
+        return counters
 
     def _with_terms(self) -> Identity:
         terms, identity = self._placing.terms, self._identity

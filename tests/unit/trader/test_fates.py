@@ -17,6 +17,7 @@ from tradeops.trader.orders.states import State
 from tradeops.trader.risk.denial import Code as Denied
 from tradeops.wire.marketdata import MarketState, SymbolStates, TradeBatch
 from tradeops.wire.protocol import (
+    CancelAll,
     CancelAllDone,
     CancelOrder,
     CancelRejected,
@@ -44,6 +45,10 @@ def _held(desk: Desk) -> int:
 
 def _queries(desk: Desk) -> list[str]:
     return [message.client_id for message in desk.session.sent if isinstance(message, QueryOrder)]
+
+
+def _recovered(desk: Desk) -> bool:
+    return desk.rooms.standing.recovered
 
 
 def test_an_execution_told_twice_counts_once(start: Start) -> None:
@@ -128,7 +133,7 @@ def test_a_send_without_an_answer_is_asked_about_and_never_sent_again(start: Sta
     desk.status(orders[1].client_id, OrderState.UNKNOWN)
     assert [_state(desk, order) for order in orders] == [State.WORKING, State.LOST]
     desk.look(1)
-    assert desk.rooms.standing.recovered
+    assert _recovered(desk)
 
 
 def test_a_query_is_asked_again_until_it_is_answered(start: Start) -> None:
@@ -163,7 +168,7 @@ def test_after_a_crash_the_venue_tells_what_became_of_each_order(
     try:
         assert desk.rooms.ledger.orders.open_count == 2
         desk.log_on()
-        assert not desk.rooms.standing.recovered
+        assert not _recovered(desk)
         assert bid.client_id in _queries(desk)
         desk.guard.epoch = first.guard.epoch
         desk.subscribe()
@@ -175,7 +180,7 @@ def test_after_a_crash_the_venue_tells_what_became_of_each_order(
             if one.state is State.UNKNOWN:
                 desk.status(one.order.id, OrderState.UNKNOWN)
         desk.look()
-        assert desk.rooms.standing.recovered
+        assert _recovered(desk)
         assert (_state(desk, bid), _held(desk)) == (state, held)
         assert len(desk.rooms.telemetry.warnings) == (1 if cumulative else 0)
         assert all(order.client_id not in (bid.client_id,) for order in desk.session.orders())
