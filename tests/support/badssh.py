@@ -37,6 +37,14 @@ class _HangsInLogin(_LetIn):
         return False
 
 
+class _NeverStarts(_LetIn):
+    """Lets everybody in and never answers a request for a session."""
+
+    async def session_requested(self) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+
 class _Refuses(_LetIn):
     """Lets no key in."""
 
@@ -44,7 +52,7 @@ class _Refuses(_LetIn):
         return False
 
 
-SERVERS: dict[str, type[_LetIn]] = {"lets in": _LetIn, "hangs in login": _HangsInLogin, "refuses": _Refuses}
+SERVERS: dict[str, type[_LetIn]] = {"lets in": _LetIn, "hangs in login": _HangsInLogin, "refuses": _Refuses, "never starts": _NeverStarts}
 
 
 class BadSsh:

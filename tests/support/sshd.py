@@ -18,11 +18,12 @@ from tests.support.wait import until
 from tradeops.fleet.host import Host
 
 SSHD = Path("/usr/sbin/sshd")
+_SIZE = {"rsa": ("-b", "2048")}
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> str:
     """A key pair at `path`; its public line."""
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "", "-f", str(path)], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, *_SIZE.get(kind, ()), "-N", passphrase, "-C", "", "-f", str(path)], check=True)
     return " ".join(path.with_name(path.name + ".pub").read_text().split()[:2])
 
 

@@ -7,8 +7,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tests.support.sshd import make_key
+from tradeops.base.config import Strict
 from tradeops.base.errors import ConfigError, UsageError
 from tradeops.contracts.units import UNIT
+from tradeops.fleet import fleetfile
 from tradeops.fleet.inventory import Fleet, load_fleet, select
 
 EXAMPLE = Path(load_fleet.__code__.co_filename).with_name("example.yml")
@@ -61,10 +63,8 @@ def test_the_example_is_the_documentation_and_parses(example: Fleet) -> None:
 
 def test_the_example_shows_every_key() -> None:
     """A key that is not in the documentation is not there."""
-    from tradeops.fleet import fleetfile
-
     text = EXAMPLE.read_text()
-    models = (model for name, model in vars(fleetfile).items() if isinstance(model, type) and issubclass(model, fleetfile.Strict))
+    models = (model for name, model in vars(fleetfile).items() if isinstance(model, type) and issubclass(model, Strict))
     keys = {key for model in models for key in model.model_fields}
     assert {key for key in keys if f"{key}:" not in text} == set()
 

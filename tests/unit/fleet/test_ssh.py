@@ -330,17 +330,18 @@ def test_a_jump_host_nobody_declared(sshd: Sshd, ssh: Ssh) -> None:
 
 
 def test_hangs_after_the_login(hasty: Ssh, tmp_path: Path) -> None:
-    """A server that never answers the request to run a command: paramiko alone would wait for ever."""
+    """A server that never answers the request for a session: paramiko alone would wait for an hour."""
     make_key(tmp_path / "key")
+    with bad_ssh(manners="never starts") as server, pytest.raises(Unreachable, match=r"host-1: the session did not start within 0\.5 s"):
+        hasty.open_channel(host(port=server.port, host_key=server.host_key, identity=tmp_path / "key"), "x", timeout_s=5)
 
-    async def never(process: Any) -> None:
-        await process.stdin.read()
 
-    with bad_ssh(never) as server:
-        channel = hasty.open_channel(host(port=server.port, host_key=server.host_key, identity=tmp_path / "key"), "x", timeout_s=5)
-        with pytest.raises(ChannelBroken, match="silent"):
-            channel.readline(0.3, bytes_max=LINE_MAX)
-        channel.close()
+def test_no_time_is_left_after_the_connection(tmp_path: Path) -> None:
+    """The caller's own limit counts as well, not only the deadlines of the fleet file."""
+    make_key(tmp_path / "key")
+    ssh = Ssh(deadlines=Deadlines())
+    with bad_ssh(manners="never starts") as server, pytest.raises(Unreachable, match=r"did not start within 0\.\d+ s"):
+        ssh.open_channel(host(port=server.port, host_key=server.host_key, identity=tmp_path / "key"), "x", timeout_s=0.9)
 
 
 def test_a_server_that_drops_the_connection_in_mid_stream(ssh: Ssh, tmp_path: Path) -> None:

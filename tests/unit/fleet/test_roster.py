@@ -1,0 +1,77 @@
+"""Rosters: signed, numbered; a newer one on a host stops a deploy and widens a kill."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.sshd import host
+from tradeops.base.errors import ConfigError, Refused, SignatureInvalid
+from tradeops.contracts.policy import SCHEMA as POLICY_SCHEMA
+from tradeops.contracts.policy import Person, Policy
+from tradeops.contracts.signature import RunKey
+from tradeops.fleet.roster import build_roster, compare, differences, merge, open_roster, sign_roster, with_forgotten
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINAYrk/5fF4u8iadlw6JKjAEdXmDODkqTSgi/IXxY/8O"
+HOSTS = [host(f"host-{number}", port=number, host_key=KEY) for number in (1, 2, 3)]
+SIGNER = RunKey.generate()
+
+
+def policy(fleet: str = "test-fleet") -> Policy:
+    return Policy(POLICY_SCHEMA, fleet, 1, (Person("operator-1", (SIGNER.public_line,), ("boss",)),), {"boss": ("roster",)})
+
+
+def test_a_signed_roster_is_read_back() -> None:
+    roster = build_roster("test-fleet", HOSTS, 4)
+    assert open_roster(sign_roster(roster, SIGNER), policy()) == roster
+
+
+def test_somebody_elses_signature_is_refused() -> None:
+    with pytest.raises(SignatureInvalid):
+        open_roster(sign_roster(build_roster("test-fleet", HOSTS, 4), RunKey.generate()), policy())
+
+
+def test_another_fleets_roster_is_refused() -> None:
+    with pytest.raises(Refused, match="not of 'test-fleet'"):
+        open_roster(sign_roster(build_roster("other", HOSTS, 4), SIGNER), policy())
+
+
+def test_a_host_without_a_pinned_key_is_not_signed() -> None:
+    with pytest.raises(ConfigError, match="host-9 pin no host_key"):
+        build_roster("test-fleet", [*HOSTS, host("host-9", port=9)], 4)
+
+
+def test_a_newer_roster_on_a_host_refuses() -> None:
+    """Someone enrolled hosts that this machine knows nothing of; older ones are only told."""
+    local = build_roster("test-fleet", HOSTS, 4)
+    assert compare(local, {"host-1": 4, "host-2": 3}) == ("host-2",)
+    with pytest.raises(Refused, match="host-3 know of roster 5, this machine has 4") as caught:
+        compare(local, {"host-1": 4, "host-3": 5})
+    assert caught.value.holds == "nothing was touched"
+
+
+def test_many_hosts_are_not_all_listed() -> None:
+    with pytest.raises(Refused, match="h17 and 10 more know"):
+        compare(build_roster("test-fleet", HOSTS, 4), {f"h{number}": 5 for number in range(20)})
+
+
+def test_what_differs_from_the_fleet_file_is_told() -> None:
+    """D01: a host that was quietly dropped from the file, one that was added, one at another address."""
+    roster = build_roster("test-fleet", HOSTS, 4)
+    moved = host("host-2", port=2, host_key=KEY, address="127.0.0.9")
+    assert differences(roster, HOSTS) == ()
+    assert differences(roster, [HOSTS[0], moved, host("host-4", port=4, host_key=KEY)]) == (
+        "host-2 is reached in another way than the roster says",
+        "host-3 is in the roster and not in the fleet file",
+        "host-4 is in the fleet file and not in the roster",
+    )
+
+
+def test_a_kill_reaches_every_host_of_any_roster() -> None:
+    """K04: the newest entry of each name, and those that the fleet file has forgotten."""
+    older = build_roster("test-fleet", HOSTS, 4)
+    newer = build_roster("test-fleet", [host("host-3", port=33, host_key=KEY), host("host-5", port=5, host_key=KEY, jump="gate")], 5)
+    entries = merge([newer, older])
+    assert {(entry.name, entry.port) for entry in entries} == {("host-1", 1), ("host-2", 2), ("host-3", 33), ("host-5", 5)}
+    reached = with_forgotten(HOSTS[:2], entries)
+    assert [one.name for one in reached] == ["host-1", "host-2", "host-3", "host-5"]
+    assert (reached[3].host_key, reached[3].jump) == (KEY, "gate")
