@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from tests.support.people import FLEET, HOST, People, signed
+from tests.support.people import HOST, People, signed
 from tests.support.wait import until
 from tradeops.base.clock import SystemClock
 from tradeops.base.digest import digest_bytes
@@ -82,7 +82,7 @@ class GuardHost:
     def write_host(self, **changes: Any) -> None:
         """etc/host.json."""
         plain = HostFile(
-            HOST_SCHEMA, HOST, FLEET, "trader", "supervisord", {"blue": "trader-blue"}, "guard", sys.executable, "127.0.0.1", 0
+            HOST_SCHEMA, HOST, self.people.fleet, "trader", "supervisord", {"blue": "trader-blue"}, "guard", sys.executable, "127.0.0.1", 0
         )
         host = msgspec.structs.replace(plain, clock_offset_ns=self.clock_offset_ns, **changes)
         self.layout.host_file.write_bytes(msgspec.json.encode(host))
@@ -97,11 +97,11 @@ class GuardHost:
 
     def binding(self) -> Binding:
         """To the venues."""
-        return Binding(BINDING_SCHEMA, FLEET, "test", HOST, "trader", self.venues, (), {})
+        return Binding(BINDING_SCHEMA, self.people.fleet, "test", HOST, "trader", self.venues, (), {})
 
     def _certify(self) -> None:
         now_ns = SystemClock().wall_ns()
-        create_ca(self.tls, FLEET, now_ns=now_ns)
+        create_ca(self.tls, self.people.fleet, now_ns=now_ns)
         self.issue(now_ns)
         issue_client(self.tls, "operator-1", now_ns=now_ns)
 

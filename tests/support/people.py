@@ -56,6 +56,7 @@ class People:
     nobody: RunKey = field(default_factory=RunKey.generate)
     run: RunKey = field(default_factory=RunKey.generate)
     clock: Clock = field(default_factory=SystemClock)
+    fleet: str = FLEET
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def policy(self, number: int = 1, **changes: Any) -> Policy:
@@ -65,7 +66,7 @@ class People:
             Person("risk-1", (self.risk.public_line,), ("risk",)),
             Person("sentinel", (self.sentinel.public_line,), ("sentinel",)),
         )
-        return msgspec.structs.replace(Policy(POLICY_SCHEMA, FLEET, number, people, ROLES), **changes)
+        return msgspec.structs.replace(Policy(POLICY_SCHEMA, self.fleet, number, people, ROLES), **changes)
 
     def signed_policy(self, number: int = 1, **changes: Any) -> Envelope:
         """The same, signed."""
@@ -74,7 +75,9 @@ class People:
     def directive(self, verb: Verb, **changes: Any) -> Directive:
         """For the host, issued now, good for a minute; `changes` replace fields."""
         now_ns = self.clock.wall_ns()
-        plain = Directive(DIRECTIVE_SCHEMA, f"{verb}-{next(self._ids)}", verb, FLEET, (HOST,), "a reason", now_ns, now_ns + 60 * NS_PER_S)
+        plain = Directive(
+            DIRECTIVE_SCHEMA, f"{verb}-{next(self._ids)}", verb, self.fleet, (HOST,), "a reason", now_ns, now_ns + 60 * NS_PER_S
+        )
         return msgspec.structs.replace(plain, **changes)
 
     def say(self, verb: Verb, *signers: Signer, **changes: Any) -> Envelope:
@@ -90,7 +93,7 @@ class People:
         """What a run may say for the operator on the host, for an hour."""
         now_ns = self.clock.wall_ns()
         verbs = ("deploy", "lease", "hold", "halt", "resume", "standby", "activate")
-        lent = Delegation("tradeops/delegation/v1", run, FLEET, (HOST,), verbs, self.run.public_line, now_ns, now_ns + 3600 * NS_PER_S)
+        lent = Delegation("tradeops/delegation/v1", run, self.fleet, (HOST,), verbs, self.run.public_line, now_ns, now_ns + 3600 * NS_PER_S)
         return signed(msgspec.structs.replace(lent, **changes), Purpose.DELEGATION, self.operator)
 
     def run_says(self, verb: Verb, *, run: str = "run-1", **changes: Any) -> Envelope:

@@ -1,0 +1,60 @@
+"""Prometheus text: names, labels, histograms, and nothing invented where nothing is known."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tradeops.contracts.identity import Identity
+from tradeops.contracts.status import STATUS_SCHEMA, Histogram, Status, Vitals
+from tradeops.guard.exposition import exposition
+
+IDENTITY = Identity("trader", "sha256:r", "sha256:b", 0, "blue", 1, 2, 3)
+VITALS = Vitals(
+    IDENTITY,
+    0,
+    "ready",
+    0,
+    0,
+    0,
+    2,
+    {},
+    {"sim": 1_500_000_000},
+    {},
+    {"signals_total": 7},
+    {"pnl": -0.5},
+    {"order_placement_latency_seconds": Histogram((0.001, 0.01), (3, 2, 1), 0.25)},
+    {},
+)
+STATUS = Status(STATUS_SCHEMA, 'ho"st', "f", True, (), "p1", VITALS, 20.0, 1, False, False, 2, "", 0, 1, 1, 0)
+
+GOLDEN = r"""# TYPE tradeops_feed_age_seconds gauge
+tradeops_feed_age_seconds{L} 1.5
+# TYPE tradeops_pnl gauge
+tradeops_pnl{L} -0.5
+# TYPE tradeops_trading gauge
+tradeops_trading{L} 1
+# TYPE tradeops_vitals_age_seconds gauge
+tradeops_vitals_age_seconds{L} 0.02
+# TYPE tradeops_working_orders gauge
+tradeops_working_orders{L} 2
+# TYPE tradeops_signals_total counter
+tradeops_signals_total{L} 7
+# TYPE tradeops_order_placement_latency_seconds histogram
+tradeops_order_placement_latency_seconds_bucket{L,le="0.001"} 3
+tradeops_order_placement_latency_seconds_bucket{L,le="0.01"} 5
+tradeops_order_placement_latency_seconds_bucket{L,le="+Inf"} 6
+tradeops_order_placement_latency_seconds_sum{L} 0.25
+tradeops_order_placement_latency_seconds_count{L} 6
+"""
+
+
+def test_the_text_is_as_prometheus_reads_it() -> None:
+    """Written by hand from the format's description."""
+    labels = r'host="ho\"st",release="sha256:r",slot="blue"'
+    assert exposition(STATUS) == GOLDEN.replace("L,le", f"{labels},le").replace("{L}", f"{{{labels}}}")
+
+
+def test_without_vitals_there_is_only_what_the_guard_knows() -> None:
+    """A missing series is no zero."""  # D11
+    text = exposition(msgspec.structs.replace(STATUS, vitals=None, vitals_age_ms=None, working=None, trading=False))
+    assert [line.split("{")[0] for line in text.splitlines() if not line.startswith("#")] == ["tradeops_trading"]

@@ -1,0 +1,196 @@
+"""Judgements over vitals: blocked, proved, tripped, reconciled. Pure."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.venue import run
+from tests.support.wait import until
+from tradeops.base.clock import NS_PER_MS, NS_PER_S
+from tradeops.contracts.identity import Identity
+from tradeops.contracts.pages import VitalsWriter
+from tradeops.contracts.status import Vitals
+from tradeops.guard import process, watch
+from tradeops.guard.reconcile import Reconciler
+from tradeops.guard.watch import OutVersusIn, Trader, Wanted
+
+R1, R2, B1 = "sha256:" + "1" * 64, "sha256:" + "2" * 64, "sha256:" + "b" * 64
+IDENTITY = Identity("trader", R1, B1, 0, "blue", 10, 20, 0)
+VITALS = Vitals(IDENTITY, 0, "ready", 5, 0, 0, 0, {"sim": "up"}, {}, {}, {}, {}, {}, {})
+WANTED = Wanted(R1, B1)
+
+
+def trader(*, age_ms: float = 10, alive: bool = True, **fields: Any) -> Trader:
+    """A trader that is fine, but for what is said."""
+    return Trader(msgspec.structs.replace(VITALS, **fields), int(age_ms * NS_PER_MS), alive)
+
+
+def none() -> tuple[int, ...]:
+    """No process of the service."""
+    return ()
+
+
+@pytest.mark.parametrize(
+    ("expected", "one", "stopped_at"),
+    [
+        (True, trader(ack_epoch=5), 5),
+        (True, trader(ack_epoch=7), 5),
+        (False, trader(ack_epoch=4), 5),
+        (False, trader(ack_epoch=8), 5),
+        (False, trader(ack_epoch=5, send_queue=1), 5),
+        (False, trader(ack_epoch=5), None),
+        (True, trader(ack_epoch=0, send_queue=9, alive=False), 5),
+        (True, Trader(), 5),
+    ],
+)
+def test_blocked_is_proved(expected: bool, one: Trader, stopped_at: int | None) -> None:
+    """Acknowledged an epoch of this stop with nothing queued, or dead; an epoch that was never written is a lie."""  # K03
+    assert watch.blocked(one, stopped_at, 7, none) is expected
+
+
+def test_dead_is_not_blocked_while_another_process_of_the_service_lives() -> None:
+    """An old one that nobody stopped may still send."""  # D02
+    assert not watch.blocked(trader(alive=False), 5, 7, lambda: (99,))
+    assert not watch.blocked(Trader(), 5, 7, lambda: (99,))
+
+
+@pytest.mark.parametrize(
+    ("words", "one"),
+    [
+        ("no trader", Trader()),
+        ("gone", trader(alive=False)),
+        ("old", trader(age_ms=1500)),
+        ("it is starting", trader(state="starting")),
+        ("runs release", trader(identity=msgspec.structs.replace(IDENTITY, release=R2))),
+        ("runs binding", trader(identity=msgspec.structs.replace(IDENTITY, binding=R2))),
+        ("session with sim", trader(sessions={"sim": "down: refused"})),
+        ("it warned", trader(warnings=("feature disabled",))),
+        ("", trader()),
+        ("", trader(state="halted")),
+    ],
+)
+def test_unproved_says_why(words: str, one: Trader) -> None:
+    """What a permit asks of the trader."""  # K07 D17
+    problem = watch.unproved(one, WANTED)
+    assert words in problem and bool(words) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("control", "one", "wanted"),
+    [
+        ("trader-vitals", Trader(), WANTED),
+        ("trader-dead", trader(alive=False), WANTED),
+        ("trader-beat", trader(age_ms=3001), WANTED),
+        ("drift", trader(), Wanted(R2, B1)),
+        ("drift", trader(), Wanted(R1, R2)),
+        ("drift", trader(), Wanted(None, None)),
+        ("", trader(age_ms=2999), WANTED),
+    ],
+)
+def test_the_watchdog_trips(control: str, one: Trader, wanted: Wanted) -> None:
+    """Each with what it measured."""  # K12 D03
+    trips = watch.watchdog(one, wanted)
+    assert [trip.control for trip in trips] == ([control] if control else [])
+    assert all(trip.measured for trip in trips)
+
+
+def test_out_versus_in_counts_since_both_were_seen() -> None:
+    """212 in, 10,000 out: broken; a fresh process or guard begins anew."""  # R06
+    control = OutVersusIn()
+    assert control.measure(trader(counters={"signals_total": 1000}), 50_000) is None
+    assert control.measure(trader(counters={"signals_total": 1212}), 52_000) is None
+    trip = control.measure(trader(counters={"signals_total": 1212}), 60_000)
+    assert trip is not None and trip.measured == "10000 orders out, 212 signals in; 2220 allowed"
+    other = msgspec.structs.replace(IDENTITY, pid=11)
+    assert control.measure(trader(identity=other, counters={}), 60_000) is None
+    assert control.measure(Trader(), 10**9) is None
+
+
+def meet(
+    reconciler: Reconciler, at_s: float, ours: int, theirs: int, *, filled: int = 0, held: int = 0, memory: int = 0
+) -> tuple[str, ...]:
+    """One look: working orders by trader and drop copy, and one symbol."""
+    vitals = msgspec.structs.replace(VITALS, working=theirs, positions={"ABC": held} if held else {})
+    return reconciler.measure(vitals, {"ABC": filled} if filled else {}, ours, memory, int(at_s * NS_PER_S))
+
+
+def test_books_may_differ_for_a_moment_and_not_for_longer() -> None:
+    """Three seconds apart is a break, and it closes when they meet."""  # R14
+    reconciler = Reconciler()
+    assert meet(reconciler, 0, 3, 3) == ()
+    assert meet(reconciler, 1, 3, 4) == ()
+    assert meet(reconciler, 3.5, 3, 4) == ()
+    assert meet(reconciler, 5, 3, 4) == ("working orders: trader 4, drop copy 3",)
+    assert meet(reconciler, 5.1, 4, 4) == ()
+
+
+def test_positions_are_compared_from_where_both_began() -> None:
+    """An old position is no break; a fill that one side does not know is."""  # R14
+    reconciler = Reconciler()
+    assert meet(reconciler, 0, 0, 0, held=7 * NS_PER_S) == ()
+    assert meet(reconciler, 4, 0, 0, held=7 * NS_PER_S) == ()
+    assert meet(reconciler, 5, 0, 0, held=7 * NS_PER_S, filled=NS_PER_S) == ()
+    assert meet(reconciler, 9, 0, 0, held=7 * NS_PER_S, filled=NS_PER_S) == ("position ABC: trader 7, drop copy 8",)
+    assert meet(reconciler, 9.1, 0, 0, held=7 * NS_PER_S, filled=0, memory=1) == ()
+
+
+def test_a_busy_book_that_lags_is_no_break() -> None:
+    """Positions that run, each seen a little late, are within each other's range."""
+    reconciler = Reconciler()
+    for step in range(200):
+        assert meet(reconciler, step / 10, step, max(0, step - 3), held=max(0, step - 5), filled=step) == ()
+
+
+def test_nothing_is_compared_while_a_side_is_missing() -> None:
+    """Not known is not a break here; a permit asks for the drop copy by itself."""
+    reconciler = Reconciler()
+    assert reconciler.measure(None, {}, 3, 0, 0) == ()
+    assert reconciler.measure(VITALS, {}, None, 0, 0) == ()
+    assert reconciler.measure(msgspec.structs.replace(VITALS, state="recovering"), {}, 3, 0, 0) == ()
+
+
+def test_processes_are_known_by_pid_and_start(tmp_path: Path) -> None:
+    """A zombie is gone, a pid used again is another, a stranger on the release is found and ended."""  # D02
+    releases = tmp_path / "releases"
+    script = releases / ("a" * 64) / "tree" / "run.py"
+    script.parent.mkdir(parents=True)
+    script.write_text("import signal\nsignal.pause()\n")
+    child = subprocess.Popen([sys.executable, str(script)])
+    until(lambda: process.service_processes(releases) == (child.pid,), 10)
+    ticks = process.start_ticks(child.pid)
+    assert ticks is not None and process.alive(child.pid, ticks) and not process.alive(child.pid, ticks + 1)
+    assert not process.end(child.pid, ticks + 1)
+    assert process.end(child.pid, ticks)
+    until(lambda: not process.alive(child.pid, ticks), 10)
+    assert child.wait(10) == -signal.SIGKILL
+    assert not process.end(child.pid, ticks) and process.start_ticks(child.pid) is None
+    assert process.service_processes(releases) == ()
+
+
+def test_look_reads_page_and_proc(tmp_path: Path) -> None:
+    """Our own process stands for the trader; a page of nonsense is no trader."""
+    page = tmp_path / "vitals.page"
+    assert watch.look(page, 0).vitals is None
+    pid = os.getpid()
+    mine = msgspec.structs.replace(IDENTITY, pid=pid, start_ticks=process.start_ticks(pid) or 0)
+    VitalsWriter(page).write(msgspec.structs.replace(VITALS, identity=mine, beat_ns=100))
+    seen = watch.look(page, 300, (pid, 99))
+    assert seen.alive and seen.age_ns == 200 and seen.strangers == (99,)
+    page.write_bytes(b"nonsense")
+    assert watch.look(page, 0).vitals is None
+
+
+def test_the_stop_command_is_bounded() -> None:
+    """It works, fails, is not there, or hangs: said each time."""
+    assert run(process.run_bounded(("/bin/true",), 5)) == ""
+    assert "exit status 1" in run(process.run_bounded(("/bin/false",), 5))
+    assert "/nowhere" in run(process.run_bounded(("/nowhere/at/all",), 5))
+    assert "not done" in run(process.run_bounded((sys.executable, "-c", "import signal; signal.pause()"), 0.2))

@@ -1,0 +1,142 @@
+"""The real three: a guard process, a trader process, a venue process. What is said to the guard happens at the venue."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.guardhost import GuardHost
+from tests.support.people import People
+from tests.support.processes import TraderProcess, VenueProcess
+from tests.support.trader import FLEET, KEY, SYMBOL, HostRoot
+from tests.support.wait import until
+from tradeops.base.clock import NS_PER_S, SystemClock
+from tradeops.contracts.directive import Verb
+from tradeops.contracts.status import MarkKind
+
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("guard-trader-venue")]
+FAST = {"strategy__requote": "50ms", "strategy__half_spread_ppm": 50, "strategy__tolerance_ppm": 30}
+FEED = {"kind": "generated", "quotes_per_s": 100, "trade_ppm": 300_000}
+
+
+@dataclass
+class Three:
+    """All up; the trader is halted until a permit."""
+
+    venue: VenueProcess
+    host: GuardHost
+    root: HostRoot
+    trader: TraderProcess
+
+    def trade(self) -> None:
+        """Armed by two people, with orders working."""
+        until(self.permitted, 20)
+        until(lambda: self.venue.working() > 0 and (self.host.status().working or 0) > 0, 20)
+
+    def permitted(self) -> bool:
+        """Ask for a permit that names all kills; the trader may not be ready yet."""
+        kills = tuple(mark.id for mark in self.host.status().marks if mark.kind is MarkKind.KILL)
+        reply = self.host.post(self.host.people.permit(*kills))
+        assert reply.accepted or reply.code in ("not_proved", "reconciliation_break"), reply
+        return reply.accepted
+
+    def quiet(self) -> None:
+        """Nothing works at the venue, and no order comes any more."""
+        until(lambda: self.venue.working() == 0, 5)
+        before, now_ns = len(self.venue.orders()), SystemClock().monotonic_ns()
+        until(lambda: SystemClock().monotonic_ns() - now_ns > NS_PER_S // 2, 5)
+        assert len(self.venue.orders()) == before and self.venue.working() == 0
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Iterator[Three]:
+    """Started in the order of a real host: venue, guard, trader."""
+    venue = VenueProcess(tmp_path, symbols=[{"symbol": SYMBOL}], feed=FEED).start()
+    with contextlib.closing(GuardHost(tmp_path, people=People(operator=KEY, fleet=FLEET))) as host:
+        root = HostRoot(host.layout.root, ports=venue.doors).write()
+        host.write_host()
+        host.put(host.layout.policy_file, host.people.signed_policy())
+        host.start_guard()
+        trader = TraderProcess(root, **FAST).start()
+        try:
+            yield Three(venue, host, root, trader)
+        finally:
+            trader.kill()
+            venue.stop()
+
+
+def test_permit_trade_kill_restart_permit(three: Three) -> None:
+    """Armed it trades; killed it is blocked and clear, and stays so through restarts of both, until two people permit."""  # K02 K03 K06
+    three.trade()
+    reply = three.host.kill()
+    assert reply.accepted and reply.blocked and reply.blocked_ms is not None and reply.blocked_ms < 1000
+    until(lambda: three.host.status().clear, 5)
+    three.quiet()
+    three.trader.signal(signal.SIGTERM)
+    three.trader.wait()
+    three.host.kill_guard()
+    three.host.start_guard()
+    three.trader.start()
+    three.trader.when(lambda vitals: vitals.state == "halted" and vitals.sessions["sim"] == "up")
+    three.quiet()
+    three.trade()
+    again = three.host.post(three.host.people.say(Verb.KILL, id=reply.id), certified=False)
+    assert again.code == "spent"
+    assert three.host.status().trading
+
+
+def test_a_halt_stops_and_a_resume_goes_on(three: Three) -> None:
+    """One person each."""
+    three.trade()
+    halt = three.host.post(three.host.people.say(Verb.HALT))
+    assert halt.accepted and halt.blocked
+    three.quiet()
+    assert three.host.post(three.host.people.say(Verb.RESUME, ends=(halt.id,))).accepted
+    until(lambda: three.venue.working() > 0, 10)
+
+
+def test_a_hung_trader_is_ended_and_its_orders_are_taken_back(three: Three) -> None:
+    """SIGSTOP in mid-trade: the guard's own sessions cancel, the process is ended, and then it is blocked and clear."""  # K02 K13
+    three.trade()
+    os.kill(three.trader.pid, signal.SIGSTOP)
+    reply = three.host.kill()
+    assert reply.blocked and three.trader.wait() == -signal.SIGKILL
+    until(lambda: three.host.status().clear, 5)
+    three.quiet()
+
+
+def test_a_guard_that_dies_halts_the_trader_and_one_that_is_back_lets_it_go_on(three: Three) -> None:
+    """The beat stops, the trader stops; the permit outlives the guard."""  # K13 R06
+    three.trade()
+    three.host.kill_guard()
+    three.trader.when(lambda vitals: vitals.state == "halted")
+    three.quiet()
+    three.host.start_guard()
+    status = three.host.status()
+    assert status.permit is not None and not [mark for mark in status.marks if mark.kind is MarkKind.KILL]
+    until(lambda: three.venue.working() > 0, 10)
+
+
+def test_a_truncated_page_stops_the_orders(three: Three) -> None:
+    """Whatever the trader makes of it, nothing works at the venue, and the host is unarmed."""  # K06
+    three.trade()
+    os.truncate(three.host.layout.stop_page, 0)
+    three.quiet()
+    until(lambda: three.host.status().clear, 5)
+    assert three.host.status().permit is None
+
+
+def test_books_meet_while_it_trades(three: Three) -> None:
+    """The trader's working orders and positions stand the comparison with the drop copy for longer than its window."""  # R14
+    three.trade()
+    until(lambda: (vitals := three.host.status().vitals) is not None and vitals.counters["fills_total"] > 5, 30)
+    now_ns = SystemClock().monotonic_ns()
+    until(lambda: SystemClock().monotonic_ns() - now_ns > 5 * NS_PER_S, 10)
+    status = three.host.status()
+    assert status.trading and status.marks == (), status.marks
