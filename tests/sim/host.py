@@ -214,9 +214,14 @@ class SimHost:
         self.journal.append(append)
         return {}
 
-    def _do_witness(self, *, chain: str, seq: int, head: str, **_: Any) -> dict[str, Any]:
+    def _do_witness(self, *, chain: str = "", seq: int = 0, head: str = "", read: bool = False, **_: Any) -> dict[str, Any]:
+        if read:
+            return {"heads": [{**seen, "wall_ns": 0} for seen in self.witnesses]}
         self.witnesses.append({"chain": chain, "seq": seq, "head": head})
         return {}
+
+    def _do_roster(self, **_: Any) -> dict[str, Any]:
+        return {"number": self.roster_number}
 
     def _do_latch(self, *, directive: dict[str, Any], stop: bool, **_: Any) -> dict[str, Any]:
         kill = decode(msgspec.convert(directive, Envelope).body(), Directive, source="sim")
@@ -294,6 +299,8 @@ class SimHost:
         """POST /v1/directives, already verified."""
         if directive.verb is Verb.RESUME:
             self.marks = [mark for mark in self.marks if mark.id not in directive.ends or mark.kind is MarkKind.KILL]
+        elif directive.verb is Verb.PERMIT:
+            self.marks = [mark for mark in self.marks if mark.id not in directive.ends]
         else:
             kind = MarkKind.KILL if directive.verb is Verb.KILL else MarkKind.HALT
             if all(mark.id != directive.id for mark in self.marks):

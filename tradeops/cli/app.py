@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,9 +66,6 @@ def load(name: str) -> Any:
     return made
 
 
-root = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
-
-
 def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -77,25 +74,33 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@root.callback()
-def options(
-    ctx: typer.Context,
-    fleet: Annotated[Path, typer.Option("--fleet", metavar="FILE", envvar="TRADEOPS_FLEET", help="The fleet file.")] = Path("fleet.yml"),
-    as_json: Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    person: Annotated[
-        str | None, typer.Option("--as", metavar="PERSON", envvar="TRADEOPS_AS", help="Who acts, as the policy names you.")
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", metavar="KEY", envvar="TRADEOPS_KEY", help="Your SSH key: a file, or SHA256:... in an agent.")
-    ] = None,
-    _version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
-) -> None:
-    """Puts a trading daemon on many servers, proves what runs there, watches it, and can stop all of it at once.
+def command_line(compose: Callable[[Options, Printer], Context] = Context) -> typer.Typer:
+    """The whole command line. compose: makes what commands work with."""
+    root = typer.Typer(cls=LazyGroup, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
-    The options below may stand before or after the command.
-    """
-    ctx.obj = Context(Options(fleet, as_json, yes, person, key), Printer(as_json=as_json))
+    @root.callback()
+    def options(
+        ctx: typer.Context,
+        fleet: Annotated[Path, typer.Option("--fleet", metavar="FILE", envvar="TRADEOPS_FLEET", help="The fleet file.")] = Path(
+            "fleet.yml"
+        ),
+        as_json: Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout.")] = False,
+        yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+        person: Annotated[
+            str | None, typer.Option("--as", metavar="PERSON", envvar="TRADEOPS_AS", help="Who acts, as the policy names you.")
+        ] = None,
+        key: Annotated[
+            str | None, typer.Option("--key", metavar="KEY", envvar="TRADEOPS_KEY", help="Your SSH key: a file, or SHA256:... in an agent.")
+        ] = None,
+        _version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    ) -> None:
+        """Puts a trading daemon on many servers, proves what runs there, watches it, and can stop all of it at once.
+
+        The options below may stand before or after the command.
+        """
+        ctx.obj = compose(Options(fleet, as_json, yes, person, key), Printer(as_json=as_json))
+
+    return root
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:
@@ -118,10 +123,10 @@ def hoist(arguments: Sequence[str]) -> list[str]:
     return front + rest
 
 
-def run(arguments: Sequence[str], printer: Printer, app: typer.Typer = root) -> ExitCode:
+def run(arguments: Sequence[str], printer: Printer, app: typer.Typer | None = None) -> ExitCode:
     """Carry out one command line; every error is told here and nowhere else."""
     try:
-        result = typer.main.get_command(app).main(list(arguments), prog_name="tradeops", standalone_mode=False)
+        result = typer.main.get_command(app or command_line()).main(list(arguments), prog_name="tradeops", standalone_mode=False)
         if isinstance(result, Report):
             printer.report(result)
             publish(result, os.environ, printer)
@@ -172,7 +177,7 @@ def _bug(raised: Exception) -> TradeopsError:
     )
 
 
-def main(app: typer.Typer = root) -> None:
+def main(app: typer.Typer | None = None) -> None:
     """The console script."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
