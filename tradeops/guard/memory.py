@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from tradeops.base.clock import Clock
+from tradeops.base.clock import NS_PER_MS, Clock
 from tradeops.base.logs import event
 from tradeops.contracts.pages import SCOPE_BYTES_MAX
 from tradeops.guard import marks
@@ -21,6 +21,8 @@ from tradeops.guard.stop import StopKeeper, Words
 
 _LOG = logging.getLogger("guard.memory")
 _RETRY_S: Final = 0.5
+SILENT_NS: Final = 1_500 * NS_PER_MS
+"""A guard that was frozen for so long may have been taken for dead: gates believe it again under a new epoch only."""
 
 
 class Memory:
@@ -90,7 +92,11 @@ class Memory:
 
     def beat(self) -> str:
         """Say that the guard lives; what was damaged since the last beat, mended and without a permit now, or empty."""
-        problem = self.stop.beat(self._clock.monotonic_ns())
+        now_ns = self._clock.monotonic_ns()
+        was_silent = self.stop.silent_ns(now_ns) > SILENT_NS
+        problem = self.stop.beat(now_ns)
+        if was_silent and not problem:
+            self._say_anew(now_ns)
         if problem:
             self._mend_page(self.state.epoch)
             self._lose(problem)
@@ -99,6 +105,13 @@ class Memory:
             if problem:
                 self._lose(problem)
         return problem
+
+    def _say_anew(self, now_ns: int) -> None:
+        """The same words under a new epoch, as after a restart: what holds was just looked at, nothing is armed by it."""
+        self.state = replace(self.state, epoch=self.stop.epoch + 1)
+        self._try_to_write(lambda: self.stop.publish(self.stop.words, epoch=self.state.epoch, beat_ns=now_ns))
+        self._dirty.set()
+        event(_LOG, logging.WARNING, "was silent", epoch=self.state.epoch)
 
     async def keep(self) -> None:
         """Bring every change to the disk, for ever."""

@@ -79,6 +79,10 @@ class StopKeeper:
         )
         self._beat_ns = beat_ns
 
+    def silent_ns(self, now_ns: int) -> int:
+        """How long this guard has not said that it lives."""
+        return now_ns - self._beat_ns
+
     def beat(self, now_ns: int) -> str:
         """Say that the guard lives, if the page is still what this guard wrote; otherwise what is wrong with it."""
         if problem := self._problem():

@@ -110,11 +110,11 @@ def _signed_after_floor(state: State, order: Order) -> None:
 
 def _permit(state: State, order: Order, facts: Facts, now: Now) -> Decision:
     directive = order.directive
-    until_ns, cause = directive.args.get("until_ns"), directive.args.get("cause")
+    until_ns, cause = directive.args.get("until_ns"), directive.args.get("cause", directive.reason)
     if len(set(order.people)) < PERMIT_PEOPLE:
         raise Refusal("people", f"signed by {order.by or 'nobody'}; a permit needs {PERMIT_PEOPLE} people", status=403)
     if not isinstance(cause, str) or not cause.strip():
-        raise Refusal("no_cause", "a permit says its cause", 'put it in args: {"cause": "..."}')
+        raise Refusal("no_cause", "a permit says its cause", "give it as the reason")
     if not directive.scope.everything():
         raise Refusal("scope", "a permit is for the whole host")
     if until_ns is not None and (not isinstance(until_ns, int) or isinstance(until_ns, bool) or until_ns <= now.wall_ns):

@@ -69,7 +69,7 @@ KILLED = after(ARMED, order(Verb.KILL, "k1", issued_ns=T0 - 5))
     [
         ("people", permit("p1", "k1", by=("operator-1",)), FIT),
         ("people", permit("p1", "k1", by=("operator-1", "operator-1")), FIT),
-        ("no_cause", permit("p1", "k1", args={}), FIT),
+        ("no_cause", permit("p1", "k1", args={"cause": None}), FIT),
         ("no_cause", permit("p1", "k1", args={"cause": "  "}), FIT),
         ("kill_not_named", permit("p1"), FIT),
         ("kill_not_named", permit("p1", "k2"), FIT),
