@@ -158,21 +158,14 @@ def _leave_roster(c: Context, envelope: Envelope) -> Mapping[str, TradeopsError]
 def _enrolment(c: Context) -> Enrolment:
     from tradeops.base.shipped import shipped
     from tradeops.fleet.enroll import Enrolment
-    from tradeops.fleet.platform import build_platform, newest_number, source_key
+    from tradeops.fleet.platform import build_platform, source_key
     from tradeops.release.daemon import Ingredients, platform_tree
     from tradeops.release.layers import this_python
 
     state, python = c.fleet.state, this_python()
     ingredients = Ingredients(shipped("requirements-host.lock"))
     key = source_key(ingredients.lock, python)
-    platform = build_platform(
-        lambda into: platform_tree(into, ingredients),
-        c.signer,
-        key=key,
-        number=newest_number(state.platforms) + 1,
-        python=python,
-        folder=state.platforms,
-    )
+    platform = build_platform(lambda into: platform_tree(into, ingredients), c.signer, key=key, python=python, folder=state.platforms)
     return Enrolment(c.fleet.name, platform, c.policy_envelope, c.roster[0] if c.roster else None, _login_keys(c))
 
 
