@@ -127,16 +127,14 @@ class Link:
                 )
             self._socket = cast("_Socket", socket)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            await self._http.close()
-            self._http = None
             what = str(error) or f"no connection within {self._timeouts.connect_s} s"
             raise VenueUnreachable(
                 what, where=self.url, holds="nothing was sent", next="check that the venue is up, then connect again"
             ) from None
-        except BaseException:  # cancelled in mid-connect: whoever cancels has nothing to close
-            await self._http.close()
-            self._http = None
-            raise
+        finally:
+            if self._socket is None:
+                http, self._http = self._http, None
+                await http.close()
 
     async def write_now(self, frame: bytes) -> None:
         """Write one frame past the queue: for the logon, before `start`. Raises SessionLost."""
@@ -177,16 +175,19 @@ class Link:
         """End the connection; what is still queued never leaves. Never raises; safe to repeat."""
         writer, socket, http = self._writer, self._socket, self._http
         self._writer = self._http = None
-        if writer is not None:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
-        self._withhold_all()
-        if socket is not None:
-            await socket.close()
-            socket.transport.abort()
-        if http is not None:
-            await http.close()
-        self._socket = None
+        try:
+            if writer is not None:
+                writer.cancel()
+                await asyncio.gather(writer, return_exceptions=True)
+            self._withhold_all()
+            if socket is not None:
+                await socket.close()
+        finally:  # also when the closing itself is cancelled
+            if socket is not None:
+                socket.transport.abort()
+            if http is not None:
+                await http.close()
+            self._socket = None
 
     def _require(self) -> _Socket:
         if self._socket is None:
