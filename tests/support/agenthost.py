@@ -31,7 +31,7 @@ from tradeops.contracts.roster import SCHEMA as ROSTER_SCHEMA
 from tradeops.contracts.roster import Roster
 from tradeops.contracts.signature import RunKey, Signer
 from tradeops.fleet.channel import Finished
-from tradeops.fleet.enroll import Enrolment, enroll, host_file
+from tradeops.fleet.enroll import Admin, Enrolled, Enrolment, enroll, host_file
 from tradeops.fleet.host import Host
 from tradeops.fleet.inventory import Service
 from tradeops.fleet.platform import Platform, build_platform
@@ -71,8 +71,7 @@ class AgentGone(Exception):
 class Agent:
     """A session with an agent process, spoken by hand so that a test can also speak it badly."""
 
-    def __init__(self, root: Path, interpreter: str = sys.executable) -> None:
-        argv = [interpreter, "-I", "-B", str(root / "bin" / "tradeops-agent")]
+    def __init__(self, argv: Sequence[str]) -> None:
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.hello = self.read()
         self.run: str | None = None
@@ -176,6 +175,14 @@ class ManagedHost:
         """As fleet rooms see it."""
         return Host(HOST, "127.0.0.1", 22, "tradeops", "", 1, self.interpreter, PurePosixPath(self.root), "supervisord")
 
+    def operator_keys(self) -> tuple[str, ...]:
+        """Who may reach its agent."""
+        return (self.one.public_line,)
+
+    def admin(self) -> Admin:
+        """Who enrols it."""
+        return LocalAdmin()
+
     def policy(self, number: int = 1, **changes: Any) -> Policy:
         """Both people may do everything but permit alone; `changes` replace fields."""
         roles = {
@@ -202,18 +209,22 @@ class ManagedHost:
         key = digest_bytes(guard.encode())
         return build_platform(tree, signer or self.one, key=key, number=number, python=PYTHON, folder=self.folder / "platforms")
 
-    def enrol(self, platform: Platform | None = None, policy: Policy | None = None, roster: Envelope | None = None) -> Any:
+    def enrol(self, platform: Platform | None = None, policy: Policy | None = None, roster: Envelope | None = None) -> Enrolled:
         """Enrol, or enrol again."""
-        service = Service(SERVICE, None, None, None, {}, None)
-        host = self.host()
+        service, host = Service(SERVICE, None, None, None, {}, None), self.host()
         signed = envelope(policy or self.policy(), Purpose.POLICY, self.one)
-        enrolment = Enrolment(FLEET, platform or self.platform(), signed, roster or self.roster(), (self.one.public_line,))
-        me = host_file(host, FLEET, service, supervisor_socket=str(self.socket))
-        return enroll(LocalAdmin(), host, me, enrolment, {"ca.pem": "ca", "guard.pem": "certificate", "guard.key": "key"})
+        enrolment = Enrolment(FLEET, platform or self.platform(), signed, roster or self.roster(), self.operator_keys())
+        socket = str(self.socket) if host.service_manager == "supervisord" else None
+        me = host_file(host, FLEET, service, supervisor_socket=socket)
+        return enroll(self.admin(), host, me, enrolment, {"ca.pem": "ca", "guard.pem": "certificate", "guard.key": "key"})
+
+    def agent_argv(self) -> list[str]:
+        """What opens a session."""
+        return [self.interpreter, "-I", "-B", str(self.root / "bin" / "tradeops-agent")]
 
     def agent(self) -> Agent:
         """A new session."""
-        agent = Agent(self.root, self.interpreter)
+        agent = Agent(self.agent_argv())
         self.agents.append(agent)
         return agent
 
