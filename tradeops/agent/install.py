@@ -105,7 +105,6 @@ def _folders(layout: Layout, people: install_users.People) -> None:
         (layout.incoming, root, 0o700),
         (layout.blobs, root, 0o700),
         (layout.guard_state, guard, 0o700),
-        (layout.overlay_file.parent, guard, 0o755),
         (layout.stop_page.parent, guard, 0o755),
         (layout.vitals_page.parent, trader, 0o755),
         (layout.data, trader, 0o750),

@@ -72,7 +72,7 @@ RestartSec=100ms
 TimeoutStopSec=5
 OOMScoreAdjust=-900
 LimitNOFILE=65536
-ReadWritePaths={root}/guard {root}/guard-shared {root}/pages
+ReadWritePaths={root}/guard {root}/pages
 {hardened}
 [Install]
 WantedBy=multi-user.target
