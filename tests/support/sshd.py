@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -42,9 +43,9 @@ def listens(port: int) -> bool:
     return True
 
 
-def host(name: str = "host-1", *, port: int, host_key: str = "", identity: Path | None = None, **more: object) -> Host:
+def host(name: str = "host-1", *, port: int, host_key: str = "", identity: Path | None = None, **more: Any) -> Host:
     """A host on loopback, reached as whoever runs the tests."""
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "name": name,
         "address": "127.0.0.1",
         "port": port,
@@ -57,7 +58,7 @@ def host(name: str = "host-1", *, port: int, host_key: str = "", identity: Path 
         "admin_user": getpass.getuser(),
         "identity_file": str(identity) if identity else None,
     }
-    return Host(**{**values, **more})  # type: ignore[arg-type]  # a test names only what it is about
+    return Host(**{**values, **more})
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ class Sshd:
     client_key: Path
     folder: Path
 
-    def host(self, name: str = "host-1", **more: object) -> Host:
+    def host(self, name: str = "host-1", **more: Any) -> Host:
         """This server as a host with its key pinned."""
-        values: dict[str, object] = {"host_key": self.host_key, "identity": self.client_key, **more}
-        return host(name, port=self.port, **values)  # type: ignore[arg-type]
+        values: dict[str, Any] = {"host_key": self.host_key, "identity": self.client_key, **more}
+        return host(name, port=self.port, **values)
 
 
 @contextmanager

@@ -29,10 +29,10 @@ class RawChannel(Protocol):
     exit_status: int
 
     def settimeout(self, timeout: float | None) -> None: ...
-    def recv(self, nbytes: int) -> bytes: ...
+    def recv(self, _bytes_max: int, /) -> bytes: ...
     def send(self, s: bytes) -> int: ...
     def recv_stderr_ready(self) -> bool: ...
-    def recv_stderr(self, nbytes: int) -> bytes: ...
+    def recv_stderr(self, _bytes_max: int, /) -> bytes: ...
     def shutdown_write(self) -> None: ...
     def close(self) -> None: ...
 
@@ -59,7 +59,7 @@ def cut_after(seconds: float, cut: Callable[[], None]) -> Iterator[None]:
 
 
 class Channel:
-    """Not for several threads at once. bytes_sent, bytes_received: payload, counted for the whole life."""
+    """Not for several threads at once. bytes_sent: payload, counted for the whole life."""
 
     def __init__(self, raw: RawChannel, *, cut: Callable[[], None], clock: Clock, breaks: tuple[type[Exception], ...]) -> None:
         """cut: closes the whole connection, whatever it hangs in.  breaks: what `raw` raises when it is broken."""
@@ -71,7 +71,6 @@ class Channel:
         self._stderr = b""
         self.closed = False
         self.bytes_sent = 0
-        self.bytes_received = 0
 
     def readline(self, timeout_s: float, *, bytes_max: int) -> bytes:
         """The next line without its newline. Raises ChannelBroken: silent for `timeout_s` in all, ended, too long."""
@@ -158,7 +157,6 @@ class Channel:
                     continue
                 raise self._broken(_why(error, f"was silent for {timeout_s:g} s")) from None
             self._buffer += data
-            self.bytes_received += len(data)
             return len(data)
 
     def _drain_stderr(self) -> None:

@@ -236,7 +236,7 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):
     def __init__(self, target: Target) -> None:
         self._target = target
 
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+    def missing_host_key(self, _client: paramiko.SSHClient, _hostname: str, key: paramiko.PKey) -> None:
         raise key_mismatch(self._target, _line(key), self._target.host_key)
 
 
