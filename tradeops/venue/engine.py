@@ -26,8 +26,9 @@ from tradeops.wire.protocol import (
     Tif,
 )
 
-HOUSE = ""
-"""Owner of the market makers' orders: they have no record and get no report."""
+MAKERS = ""
+TAKERS = " "
+"""Owners of the house's orders, which no member can be: they have no record and get no report, and trade with each other."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,11 @@ class Exchange:
 
     # -- the house's orders --------------------------------------------------------------------------------------------
 
-    def house_submit(self, symbol: str, side: Side, price: int, qty: int, now_ns: int, *, ioc: bool = False) -> tuple[int, list[Routed]]:
-        """An order of the market makers: its id, and the reports that members get from it."""
-        order = BookOrder(next(self._order_ids), HOUSE, side, price, qty)
+    def house_submit(
+        self, symbol: str, side: Side, price: int, qty: int, now_ns: int, *, owner: str = MAKERS, ioc: bool = False
+    ) -> tuple[int, list[Routed]]:
+        """An order of the house: its id, and the reports that members get from it."""
+        order = BookOrder(next(self._order_ids), owner, side, price, qty)
         return order.order_id, self._applied(symbol, self.books[symbol].submit(order, ioc=ioc), now_ns)
 
     def house_cancel(self, symbol: str, order_id: int) -> None:

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 
 from tradeops.venue.config import GeneratedFeed
-from tradeops.venue.engine import Exchange, Symbol
+from tradeops.venue.engine import TAKERS, Exchange, Symbol
 from tradeops.venue.orders import Routed
 from tradeops.wire.protocol import Side
 
@@ -53,7 +53,7 @@ class Maker:
         price, _ = self._exchange.books[symbol.name].best(Side.SELL if side is Side.BUY else Side.BUY)
         if wants >= self._config.trade_ppm or not price:
             return []
-        return self._exchange.house_submit(symbol.name, side, price, qty, now_ns, ioc=True)[1]
+        return self._exchange.house_submit(symbol.name, side, price, qty, now_ns, owner=TAKERS, ioc=True)[1]
 
     def _size(self, symbol: Symbol, dice: random.Random) -> int:
         return dice.randint(1, self._config.size_lots) * symbol.lot

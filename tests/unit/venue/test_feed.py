@@ -10,7 +10,7 @@ from tests.support.venue import COIN, order
 from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.base.errors import UsageError
 from tradeops.venue.config import GeneratedFeed, ReplayFeed
-from tradeops.venue.engine import Exchange, Symbol
+from tradeops.venue.engine import Exchange, Print, Symbol
 from tradeops.venue.faults import Faults
 from tradeops.venue.feed import MOVES_PER_TURN_MAX, Generated, Replay, Top
 from tradeops.wire.marketdata import Source
@@ -79,6 +79,16 @@ def test_members_orders_trade_with_the_makers_and_with_the_takers() -> None:
         told += feed.turn(NONE).routed
     assert {one.message.client_id for one in told if isinstance(one.message, ExecutionReport)} <= {"c1", "c2"}
     assert not floor.working
+
+
+def test_takers_trade_with_the_makers_when_no_member_is_there() -> None:
+    """The tape is never empty for long."""
+    clock, floor = VirtualClock(), exchange()
+    prints: list[Print] = []
+    floor.on_print = prints.append
+    feed = Generated(floor, GeneratedFeed(trade_ppm=1_000_000), 1, clock)
+    feed.turn(NONE)
+    assert len(prints) >= 1 and all(one.qty > 0 for one in prints)
 
 
 def test_halted_symbols_do_not_move() -> None:
