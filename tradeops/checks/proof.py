@@ -34,22 +34,32 @@ def active_flags(release: Release, flags_off: tuple[str, ...] = ()) -> dict[str,
     return {flag.id: flag.meaning for flag in release.flags if flag.on and flag.id not in flags_off}
 
 
-def prove_host(host: Host, expected: Expected, proof: Proof, report: IdentityReport | None) -> tuple[Finding, ...]:
-    """Every fact that makes "host runs the release" true. report: None when the guard did not answer."""
+def prove_host(host: Host, expected: Expected, proof: Proof, report: IdentityReport | None, *, files: bool = True) -> tuple[Finding, ...]:
+    """Every fact that makes "host runs the release" true. report: None when the guard did not answer.
+
+    files: whether the proof re-hashed the release; without that, what is found is a first look and no proof.
+    """
     name = host.name
     findings = [
         expect(name, "linked release", _short(proof.linked), short(expected.release)),
         expect(name, "unit", proof.unit_state, "active"),
-        confirm(name, "files", not proof.bad_files and proof.files_checked > 0, _files_detail(proof)),
-        confirm(name, "removed code absent", not proof.present_removed, ", ".join(proof.present_removed) or "none present"),
         confirm(name, "no other process", not proof.others, _processes(proof.others)),
         expect(name, "binding on host", _short(proof.binding), short(expected.binding)),
     ]
+    if files:
+        findings += _file_findings(name, proof)
     findings += _process_findings(host, expected, proof)
     if not expected.own_identity:
         findings += _identity_findings(name, expected, proof, proof.vitals, "agent")
         findings += _report_findings(host, expected, proof, report)
     return tuple(findings)
+
+
+def _file_findings(name: str, proof: Proof) -> list[Finding]:
+    return [
+        confirm(name, "files", not proof.bad_files and proof.files_checked > 0, _files_detail(proof)),
+        confirm(name, "removed code absent", not proof.present_removed, ", ".join(proof.present_removed) or "none present"),
+    ]
 
 
 def _process_findings(host: Host, expected: Expected, proof: Proof) -> list[Finding]:

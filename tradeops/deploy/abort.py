@@ -62,6 +62,6 @@ def _touched(crew: Crew, name: str, facts: Facts) -> bool:
 
 
 def _not_aborted(crew: Crew, left: Mapping[str, TradeopsError]) -> Ending:
-    causes = {name: str(error) for name, error in left.items()}
+    causes = {name: error.what for name, error in left.items()}
     title = f"{len(left)} of {len(crew.states)} hosts could not be brought back"
     return Ending(crew.run, ExitCode.MIXED, title, host_ends(crew, dict(left)), "`tradeops verify` tells what each one runs", causes)

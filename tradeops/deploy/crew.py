@@ -27,6 +27,8 @@ from tradeops.fleet.outcome import Outcome, errors
 from tradeops.fleet.ports import AgentSession
 
 T = TypeVar("T")
+DEPLOY = "deploy"
+"""The verb under which an agent lends its lock."""
 DELEGATION_SCHEMA = "tradeops/delegation/v1"
 DELEGATION_S = 6 * 3600
 DIRECTIVE_S = 60
@@ -91,7 +93,7 @@ class Crew:
                 run=self.run,
                 fleet=self.site.fleet,
                 hosts=self.plan_hosts(),
-                verbs=(Verb.HALT, Verb.RESUME, Verb.LEASE, Verb.HOLD),
+                verbs=(DEPLOY, Verb.HALT, Verb.RESUME, Verb.LEASE, Verb.HOLD),
                 key=self.key.public_line,
                 issued_ns=now_ns,
                 expires_ns=now_ns + DELEGATION_S * NS_PER_S,

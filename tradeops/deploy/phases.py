@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -17,6 +18,7 @@ from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.status import MarkKind, Status
 from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, as_envelope
 from tradeops.deploy.plan import binding_of
+from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome, errors, values
 
 _POLL_S = 0.1
@@ -170,25 +172,30 @@ def start(crew: Crew, wave: Sequence[str]) -> None:
 
 
 def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) -> None:
-    """Read back what runs, from the host and from its guard, until both say what is expected (D01, D02)."""
+    """Read back what runs, from the host and from its guard, until both say what is expected (D01, D02).
+
+    A process takes a while to come up: it is waited for first, and the release is re-hashed once, when it is there.
+    """
+    limit_s = crew.playbook.deadlines.prove
     with crew.phase("prove", wave):
-
-        def poll(names: Sequence[str]) -> dict[str, Outcome[tuple[Finding, ...]]]:
-            return _prove_once(crew, names, expected)
-
-        settle(crew, "prove", wave, poll, lambda _, found: _words(open_findings(found)), deadline_s=crew.playbook.deadlines.prove)
+        for files in (False, True):
+            poll = partial(_prove_once, crew, expected=expected, files=files)
+            settle(crew, "prove", wave, poll, lambda _, found: _words(open_findings(found)), deadline_s=limit_s)
         for name in wave:
             crew.states[name].proved = expected(name).release
 
 
-def _prove_once(crew: Crew, names: Sequence[str], expected: Callable[[str], Expected]) -> dict[str, Outcome[tuple[Finding, ...]]]:
+def _prove_once(
+    crew: Crew, names: Sequence[str], *, expected: Callable[[str], Expected], files: bool
+) -> dict[str, Outcome[tuple[Finding, ...]]]:
     deadlines = crew.playbook.deadlines
     reports = values(crew.site.controls.identities(crew.hosts(names), deadline_s=deadlines.control))
-    return crew.site.fan_out.run(
-        crew.hosts(names),
-        lambda host: prove_host(host, expected(host.name), _proof(crew, host.name, rehash=True), reports.get(host.name)),
-        deadline_s=deadlines.verb,
-    )
+
+    def prove_one(host: Host) -> tuple[Finding, ...]:
+        proof = _proof(crew, host.name, rehash=files)
+        return prove_host(host, expected(host.name), proof, reports.get(host.name), files=files)
+
+    return crew.site.fan_out.run(crew.hosts(names), prove_one, deadline_s=deadlines.verb)
 
 
 def _proof(crew: Crew, name: str, *, rehash: bool) -> Proof:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tradeops.base.errors import ExitCode, LockHeld, TradeopsError
-from tradeops.contracts.agent import Facts
+from tradeops.contracts.agent import Code, Facts
 from tradeops.deploy import phases
 from tradeops.deploy.bringback import bring_back
 from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, learn
@@ -95,7 +95,7 @@ def brought_back(crew: Crew, failed: PhaseFailed) -> Ending:
         open_ends = bring_back(crew)
     except KillArrived as kill:
         return _killed(crew, kill)
-    causes = {name: str(error) for name, error in failed.failures.items()}
+    causes = {name: error.what for name, error in failed.failures.items()}
     if not open_ends:
         title = f"{failed.phase} failed on {', '.join(failed.failures)}; the fleet is proved on what it ran before"
         return Ending(crew.run, ExitCode.BROUGHT_BACK, title, host_ends(crew, {}), "mend the release, build it under a new number", causes)
@@ -118,9 +118,11 @@ def _host_end(crew: Crew, name: str, problem: TradeopsError | None) -> HostEnd:
 
 
 def _untouched(crew: Crew, failed: PhaseFailed) -> Ending:
+    codes = {error.code for error in failed.failures.values()}
     locked = any(isinstance(error, LockHeld) for error in failed.failures.values())
-    code = ExitCode.LOCKED if locked else ExitCode.PREFLIGHT
-    causes = {name: str(error) for name, error in failed.failures.items()}
+    refused = codes & {Code.SIGNATURE, Code.OLDER}
+    code = ExitCode.LOCKED if locked else ExitCode.REFUSED if refused else ExitCode.PREFLIGHT
+    causes = {name: error.what for name, error in failed.failures.items()}
     title = f"{failed.phase} failed on {', '.join(failed.failures)}; no host was switched"
     ends = tuple(HostEnd(name, "not touched", None, False, causes.get(name, "")) for name in crew.plan_hosts())
     return Ending(crew.run, code, title, ends, "mend what is named, then deploy again", causes)
