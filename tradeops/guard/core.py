@@ -23,7 +23,7 @@ from tradeops.contracts.status import Mark, MarkKind
 from tradeops.guard import admit, marks, process, verbs, watch
 from tradeops.guard.killing import Killing, Means, Progress
 from tradeops.guard.marks import Facts, Order
-from tradeops.guard.memory import Memory
+from tradeops.guard.memory import SILENT_NS, Memory
 from tradeops.guard.reconcile import Reconciler
 from tradeops.guard.site import Site, Slot, read_kill, read_secret
 from tradeops.guard.state import State, Store
@@ -52,7 +52,8 @@ class Guard:
         self.clock = clock
         self._scan = scan
         self._beat_s = beat_s
-        self.memory = Memory(Store(layout.guard_state / "state.json"), StopKeeper(layout.stop_page), clock)
+        silent_ns = max(SILENT_NS, int(3 * beat_s * NS_PER_S))
+        self.memory = Memory(Store(layout.guard_state / "state.json"), StopKeeper(layout.stop_page), clock, silent_ns=silent_ns)
         self.memory.boot()
         self.site = Site(layout, host, policy_number=self.memory.state.policy_number)
         self.trader = Trader()

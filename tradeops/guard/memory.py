@@ -28,12 +28,13 @@ SILENT_NS: Final = 1_500 * NS_PER_MS
 class Memory:
     """`state` is in force; it is on the disk as well once `durable` says so."""
 
-    def __init__(self, store: Store, stop: StopKeeper, clock: Clock) -> None:
+    def __init__(self, store: Store, stop: StopKeeper, clock: Clock, *, silent_ns: int = SILENT_NS) -> None:
         self.store = store
         self.stop = stop
         self.state = State()
         self.problems: dict[str, str] = {}
         self._clock = clock
+        self._silent_ns = silent_ns
         self._saving = asyncio.Lock()
         self._dirty = asyncio.Event()
         self._durable = asyncio.Event()
@@ -93,7 +94,7 @@ class Memory:
     def beat(self) -> str:
         """Say that the guard lives; what was damaged since the last beat, mended and without a permit now, or empty."""
         now_ns = self._clock.monotonic_ns()
-        was_silent = self.stop.silent_ns(now_ns) > SILENT_NS
+        was_silent = self.stop.silent_ns(now_ns) > self._silent_ns
         problem = self.stop.beat(now_ns)
         if was_silent and not problem:
             self._say_anew(now_ns)
