@@ -31,6 +31,10 @@ class SimStore(SimReleases):
         found = next(name for name in self.manifests if name.removeprefix("sha256:").startswith(reference.removeprefix("sha256:")))
         return SimpleNamespace(id=found, manifest=self.manifests[found])
 
+    def list(self) -> list[Any]:
+        """All of them."""
+        return [self.get(name) for name in self.manifests]
+
 
 @dataclass(frozen=True)
 class Said:

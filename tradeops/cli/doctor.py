@@ -68,6 +68,7 @@ def _looks(c: Context) -> dict[str, Callable[[], str]]:
         "policy": lambda: _policy(c),
         "key": lambda: f"{c.person} signs",
         "tls": lambda: _tls(c),
+        "certificates": lambda: _certificates(c),
         "roster": lambda: _roster(c),
         "bindings": lambda: _bindings(c),
         "audit log": lambda: _audit(c),
@@ -110,10 +111,17 @@ def _tls(c: Context) -> str:
         raise TradeopsError("the fleet has no CA here", where=str(tls.folder), next="`tradeops init`")
     if renewal_due(tls.client, now_ns=now_ns):
         raise TradeopsError("the certificate for reading is due", where=str(tls.client), next="`tradeops init` renews it")
+    return "CA, and a certificate for reading"
+
+
+def _certificates(c: Context) -> str:
+    from tradeops.fleet.tls import TlsFiles, renewal_due
+
+    tls, now_ns = TlsFiles(c.fleet.state.tls), c.clock.wall_ns()
     due = [host.name for host in c.fleet.hosts if renewal_due(tls.guard(host.name), now_ns=now_ns)]
     if due:
         raise TradeopsError(f"the guards' certificates of {', '.join(due)} are due", next="`tradeops fleet enroll` renews them")
-    return "CA and certificates"
+    return f"{len(c.fleet.hosts)} guards'"
 
 
 def _roster(c: Context) -> str:
