@@ -27,9 +27,7 @@ class Quote(NamedTuple):
     exchange_ns: int
     local_ns: int
     bid: int
-    bid_quantity: int
     ask: int
-    ask_quantity: int
 
     @property
     def mid(self) -> int:

@@ -61,7 +61,7 @@ def test_the_first_permitted_venue_that_is_up() -> None:
 
 
 def view(bid: int = PRICE - TICK, ask: int = PRICE + TICK, mean: int = PRICE) -> MarketView:
-    return MarketView(Quote(SYMBOL, 0, 0, bid, UNIT, ask, UNIT), mean)
+    return MarketView(Quote(SYMBOL, 0, 0, bid, ask), mean)
 
 
 def test_the_quoter_quotes_both_sides_on_the_grid() -> None:

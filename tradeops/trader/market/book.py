@@ -83,7 +83,7 @@ class SymbolBook:
         row = self.row
         if row is None:
             return None
-        return Quote(self.symbol, row.exchange_ns, self.local_ns, row.bid, row.bid_qty, row.ask, row.ask_qty)
+        return Quote(self.symbol, row.exchange_ns, self.local_ns, row.bid, row.ask)
 
     def mid(self) -> int | None:
         """Halfway between bid and ask of the newest valid quote."""

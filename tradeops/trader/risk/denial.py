@@ -13,7 +13,6 @@ class Code(StrEnum):
     INSTRUMENT = "instrument"
     SYMBOL_BLOCKED = "symbol_blocked"
     VENUE = "venue"
-    ROUTE = "route"
     UNTAGGED = "untagged"
     DUPLICATE_ID = "duplicate_id"
     NOT_POSITIVE = "not_positive"
@@ -34,9 +33,6 @@ class Code(StrEnum):
     POSITION = "position"
     GROSS = "gross"
     NET = "net"
-    PATH_CHECK = "path_check"
-    FLOW_CAP = "flow_cap"
-    NOT_READY = "not_ready"
 
 
 class Denial(NamedTuple):
