@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tests.support.venue import COIN
-from tradeops.wire.marketdata import QuoteBatch, QuoteRow, conflate, decode_frame
+from tradeops.wire.marketdata import QuoteBatch, QuoteRow, decode_frame
 from tradeops.wire.protocol import frame
 from tradeops.wire.recorded import RecordedQuote, parse_line
 
@@ -50,7 +50,8 @@ def ours(data: bytes) -> None:
     for _ in range(BATCHES):
         _, message = decode_frame(data)
         if isinstance(message, QuoteBatch):
-            conflate(message.rows, latest)
+            for row in message.rows:
+                latest[row.symbol] = row
 
 
 def standard(data: bytes) -> None:

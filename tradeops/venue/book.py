@@ -185,10 +185,10 @@ class Book:
             price, level = top
             maker = next(iter(level.orders.values()))
             if maker.owner == taker.owner and self._self_trade is not SelfTrade.ALLOW:
-                if self._self_trade is SelfTrade.CANCEL_INCOMING:
-                    return True
-                events.extend(self.cancel(maker.order_id, Code.SELF_TRADE))
-                continue
+                if self._self_trade is SelfTrade.CANCEL_RESTING:
+                    events.extend(self.cancel(maker.order_id, Code.SELF_TRADE))
+                    continue
+                return True
             qty = min(taker.leaves, maker.leaves)
             taker.leaves -= qty
             ladder.reduce(maker, qty)

@@ -25,7 +25,7 @@ Answer: TypeAlias = ExecutionReport | CancelRejected | CancelAllDone | OrderStat
 
 @dataclass(slots=True)
 class Record:
-    """One order, working or done. client_id: the latest, a change gives a new one. entered_ns, updated_ns: wall time."""
+    """One order, working or done. client_id: the latest, a change gives a new one. updated_ns: wall time of the last event."""
 
     order_id: int
     account: str
@@ -37,7 +37,6 @@ class Record:
     price: int
     tif: Tif
     tags: Tags
-    entered_ns: int
     updated_ns: int
     cumulative_qty: int = 0
     leaves_qty: int = 0
@@ -71,7 +70,6 @@ def record_of(order_id: int, account: str, session: str, order: NewOrder, now_ns
         price=order.price,
         tif=order.tif,
         tags=order.tags,
-        entered_ns=now_ns,
         updated_ns=now_ns,
         leaves_qty=order.qty,
     )

@@ -47,7 +47,6 @@ class Subscriber:
         self.index = {name: at for at, name in enumerate(symbols)}
         self.channel = channel
         self.behind: dict[str, Top] = {}
-        self.conflated = 0
         self._seq = 0
 
     def send(self, body: bytes) -> None:
@@ -141,7 +140,6 @@ class Publisher:
 
     def _fall_behind(self, subscriber: Subscriber, tops: list[Top], trades: list[Print]) -> None:
         subscriber.behind.update({top.symbol: top for top in tops if top.symbol in subscriber.index})
-        subscriber.conflated += len(tops)
         if any(trade.symbol in subscriber.index for trade in trades):
             subscriber.skip()
 

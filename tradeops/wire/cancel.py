@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from tradeops.base.clock import Clock
 from tradeops.contracts.directive import OrderOutcomes
 from tradeops.wire.errors import SessionLost, VenueError
-from tradeops.wire.protocol import CancelAll, CancelAllDone, Code, DropReport, ExecKind, Notice, OrderStatus, QueryOrder, Role, WorkingOrder
+from tradeops.wire.protocol import CancelAll, CancelAllDone, DropReport, ExecKind, Notice, OrderStatus, QueryOrder, Role, WorkingOrder
 from tradeops.wire.session import Opened, OrderSession, SessionConfig
 
 
@@ -147,8 +147,3 @@ def outcomes(
             kind = "rejected" if order.client_id in refused_ids else "unknown"
         sorted_ids[kind].append(order.venue_id)
     return CancelOutcome(**{kind: tuple(ids) for kind, ids in sorted_ids.items()})
-
-
-def refused_now(done: CancelAllDone) -> bool:
-    """Whether the venue would not cancel at all, or not everything: listed and tried again, never reported as done (K14)."""
-    return bool(done.refused) or done.code is not Code.NONE

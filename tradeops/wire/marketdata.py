@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Final, TypeAlias
 
@@ -104,12 +103,6 @@ def decode_frame(data: bytes) -> tuple[int, FeedDown]:
         return _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage(f"not a message of this protocol: {error}") from None
-
-
-def conflate(rows: Iterable[QuoteRow], latest: dict[int, QuoteRow]) -> None:
-    """Keep the newest quote per symbol: a reader that is behind loses history, never the present."""
-    for row in rows:
-        latest[row.symbol] = row
 
 
 class FeedClient:

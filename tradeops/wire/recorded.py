@@ -1,13 +1,12 @@
 """Recorded exchange WebSocket files: gzip or plain lines `local_ns json`, decimal strings, the exchange's own clock.
 
-Messages of the kinds `bookTicker` and `trade` become quotes and trades; others (depth) are passed over and counted.
+Messages of the kinds `bookTicker` and `trade` become quotes and trades; others (depth) are passed over.
 """
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -72,15 +71,6 @@ class _TradeLine(msgspec.Struct, frozen=True, gc=False):
     data: _Trade
 
 
-@dataclass
-class Counts:
-    """What a parse has seen. skipped: kinds that are neither quote nor trade."""
-
-    quotes: int = 0
-    trades: int = 0
-    skipped: int = 0
-
-
 _QUOTE: Final = msgspec.json.Decoder(_QuoteLine)
 _TRADE: Final = msgspec.json.Decoder(_TradeLine)
 _STREAM_BYTES: Final = 80
@@ -95,31 +85,24 @@ def _amount(text: str) -> int:
     return amount
 
 
-def read_recorded(path: Path, counts: Counts | None = None) -> Iterator[RecordedQuote | RecordedTrade]:
+def read_recorded(path: Path) -> Iterator[RecordedQuote | RecordedTrade]:
     """The quotes and trades of a file, in its order. Raises UsageError naming file and line; OSError."""
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         try:
-            yield from parse_lines(iter(lambda: file.readline(LINE_BYTES_MAX + 1), b""), source=str(path), counts=counts)
+            yield from parse_lines(iter(lambda: file.readline(LINE_BYTES_MAX + 1), b""), source=str(path))
         except (EOFError, gzip.BadGzipFile) as error:
             raise UsageError(f"the compressed file is damaged: {error}", where=str(path)) from None
 
 
-def parse_lines(lines: Iterable[bytes], *, source: str, counts: Counts | None = None) -> Iterator[RecordedQuote | RecordedTrade]:
+def parse_lines(lines: Iterable[bytes], *, source: str) -> Iterator[RecordedQuote | RecordedTrade]:
     """The same over lines. Raises UsageError naming `source` and the line's number."""
-    seen = counts if counts is not None else Counts()
     for number, line in enumerate(lines, start=1):
         try:
             event = parse_line(line)
         except (ValueError, msgspec.DecodeError) as error:
             raise UsageError(f"not a recorded message: {error}", where=f"{source}:{number}") from None
-        if event is None:
-            seen.skipped += 1
-            continue
-        if isinstance(event, RecordedQuote):
-            seen.quotes += 1
-        else:
-            seen.trades += 1
-        yield event
+        if event is not None:
+            yield event
 
 
 def parse_line(line: bytes) -> RecordedQuote | RecordedTrade | None:

@@ -12,7 +12,6 @@ class Inbound(Generic[M]):
 
     def __init__(self, last: int, *, held_max: int = 100_000) -> None:
         self.last = last
-        self.duplicates = 0
         self._held: dict[int, M] = {}
         self._held_max = held_max
         self.asked = last
@@ -20,7 +19,6 @@ class Inbound(Generic[M]):
     def accept(self, seq: int, message: M) -> list[M]:
         """The messages that are now in order. Raises OverflowError when too many wait behind a gap."""
         if seq <= self.last or seq in self._held:
-            self.duplicates += 1
             return []
         self._held[seq] = message
         if len(self._held) > self._held_max:

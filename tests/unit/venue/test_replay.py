@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.venue import run, running
-from tradeops.wire.marketdata import QuoteBatch, QuoteRow, Source, TradeBatch, conflate
+from tradeops.wire.marketdata import QuoteBatch, QuoteRow, Source, TradeBatch
 from tradeops.wire.recorded import RecordedQuote, read_recorded
 
 RECORDED = Path(__file__).resolve().parents[4] / "shared" / "data" / "btcusdt_20240808.gz"
@@ -49,9 +49,7 @@ feed: {{kind: replay, file: "{RECORDED}", speed_ppm: 0, rebase: false, messages_
     assert trades == MESSAGES - len(quotes)
     sent = [(q.bid, q.bid_qty, q.ask, q.ask_qty, q.exchange_ns) for q in quotes]
     assert [(row.bid, row.bid_qty, row.ask, row.ask_qty, row.exchange_ns) for row in rows] == sent
-    latest: dict[int, QuoteRow] = {}
-    conflate(rows, latest)
-    assert latest[0].bid == quotes[-1].bid and all(row.bid < row.ask for row in rows)
+    assert all(row.bid < row.ask for row in rows)
 
 
 @needs_recording

@@ -10,7 +10,7 @@ import pytest
 from tests.support.venue import QUICK, run, running
 from tests.unit.wire.test_session import Script, peer, says
 from tradeops.wire.errors import BadMessage, SessionLost, VenueUnreachable
-from tradeops.wire.marketdata import FeedClient, MarketState, QuoteBatch, QuoteRow, Source, SymbolStates, TradeBatch, conflate
+from tradeops.wire.marketdata import FeedClient, MarketState, QuoteBatch, Source, SymbolStates, TradeBatch
 
 YES = '[0,{"t":"subscribed","venue":"sim","source":"live","symbols":["ABC"],"venue_ns":1}]'
 QUOTES = '[%d,{"t":"quotes","sent_ns":1,"rows":[[0,%d,1,9,1,1]]}]'
@@ -31,13 +31,6 @@ def with_peer(script: Script, story: Callable[[FeedClient], Awaitable[None]]) ->
                 await feed.close()
 
     run(both())
-
-
-def test_the_newest_quote_per_symbol_survives() -> None:
-    """Conflation keeps the present."""
-    latest: dict[int, QuoteRow] = {}
-    conflate([QuoteRow(0, 1, 1, 2, 1, 1), QuoteRow(1, 5, 1, 6, 1, 1), QuoteRow(0, 3, 1, 4, 1, 2)], latest)
-    assert {symbol: row.bid for symbol, row in latest.items()} == {0: 3, 1: 5}
 
 
 def test_a_subscription_begins_with_a_snapshot_and_goes_on() -> None:
