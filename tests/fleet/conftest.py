@@ -52,6 +52,10 @@ class Lab:
         return [*argv, f"{host.admin_user}@{host.address}", *command]
 
 
+def quiet(_line: str) -> None:
+    """Progress that nobody reads."""
+
+
 def banner(host: LabHost, timeout_s: float) -> str:
     """What a connect comes to: ssh, timeout, refused, silent, closed, or the error's name."""
     try:
@@ -70,14 +74,14 @@ def banner(host: LabHost, timeout_s: float) -> str:
 
 @pytest.fixture(scope="session")
 def eight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The hosts all fleet tests share; whoever breaks one heals it."""
+    """Bare hosts that fleet tests share; whoever breaks one heals it."""
     if reason := why_not():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("eight")
     driver = NspawnDriver(folder, SystemClock())
-    driver.up(Wish(folder, HOSTS, make_key(folder / "admin")), lambda _line: None)
+    driver.up(Wish(folder, HOSTS, make_key(folder / "admin")), quiet)
     yield Lab(folder, folder / "admin")
-    driver.down(lambda _line: None)
+    driver.down(quiet)
 
 
 @pytest.fixture

@@ -141,13 +141,6 @@ def test_a_fault_stands_once_and_is_known_by_its_name(lab: Lab) -> None:
         heal(lab.folder, "h1", "drop", CLOCK)
 
 
-def test_faults_of_a_host_without_a_platform_say_so(lab: Lab) -> None:
-    """Nothing to freeze where nothing is enrolled."""
-    for kind in ("guard-freeze", "trader-kill", "changed-file", "extra-process", "clock"):
-        with pytest.raises(Exception, match=r"not enrolled|no trader"):
-            _inject(lab, "h1", kind)
-
-
 def test_rejected_port_is_reset_for_open_connections_too(lab: Lab) -> None:
     """An open connection is reset by its next packet, so that no session lives through a reject."""
     host = lab.host("h2")

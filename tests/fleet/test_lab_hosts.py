@@ -12,22 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.conftest import HOSTS, Lab, banner
+from tests.fleet.conftest import HOSTS, Lab, banner, quiet
 from tests.support.wait import until
 from tradeops.base.clock import SystemClock
 from tradeops.lab import processes
 from tradeops.lab.driver import Wish
 from tradeops.lab.errors import LabError
+from tradeops.lab.faults import inject
 from tradeops.lab.keys import make_key
 from tradeops.lab.nspawn import cgroups
 from tradeops.lab.nspawn.driver import NspawnDriver
 from tradeops.lab.state import LabState, StateFile
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
-
-
-def _quiet(_line: str) -> None:
-    """Progress that nobody reads."""
 
 
 def test_eight_hosts_are_hosts_of_their_own(lab: Lab) -> None:
@@ -72,14 +69,17 @@ def _left_of(state: LabState) -> list[str]:
 
 
 def test_two_labs_side_by_side_and_down_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
-    """A second lab has other addresses and names; its end leaves no mount, namespace, process, bridge, and not a scratch on the first."""
+    """A second lab has other addresses and names; its end leaves no mount, namespace, process, bridge, nor a scratch on the first."""
     driver = NspawnDriver(tmp_path, SystemClock())
-    second = driver.up(Wish(tmp_path, 2, make_key(tmp_path / "admin")), _quiet)
+    second = driver.up(Wish(tmp_path, 2, make_key(tmp_path / "admin")), quiet)
     assert second.network != lab.state.network
     assert banner(second.hosts[1], 2) == "ssh"
+    for kind in ("guard-freeze", "trader-kill", "changed-file", "extra-process", "clock"):
+        with pytest.raises(LabError, match="not enrolled"):
+            inject(tmp_path, "h1", kind, {}, SystemClock())
     with pytest.raises(LabError, match="a lab here already"):
-        driver.up(Wish(tmp_path, 2, make_key(tmp_path / "admin")), _quiet)
-    driver.down(_quiet)
+        driver.up(Wish(tmp_path, 2, make_key(tmp_path / "admin")), quiet)
+    driver.down(quiet)
     assert _left_of(second) == []
     assert not StateFile(tmp_path).exists()
     assert [banner(host, 2) for host in lab.state.hosts] == ["ssh"] * HOSTS
@@ -120,14 +120,14 @@ def test_an_operator_killed_while_bringing_up_leaves_what_down_removes(tmp_path:
     operator.send_signal(signal.SIGKILL)
     operator.wait()
     state = file.read()
-    NspawnDriver(tmp_path, SystemClock()).down(_quiet)
+    NspawnDriver(tmp_path, SystemClock()).down(quiet)
     assert _left_of(state) == []
 
 
 def test_down_twice_says_there_is_no_lab(tmp_path: Path) -> None:
     """Nothing is guessed at: no state file, no lab."""
     with pytest.raises(LabError, match="there is no lab here"):
-        NspawnDriver(tmp_path, SystemClock()).down(_quiet)
+        NspawnDriver(tmp_path, SystemClock()).down(quiet)
 
 
 def test_power_cut_ends_everything_of_one_host_at_once(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +25,8 @@ from tradeops.lab.errors import LabError
 from tradeops.release.daemon import Ingredients, platform_tree
 from tradeops.release.layers import this_python
 
-_SIDE_BY_SIDE = 16
+_SIDE_BY_SIDE = 2 * (os.cpu_count() or 2)
+"""All hosts share this machine's cores."""
 
 
 def platform_of(folder: Path, signer: Signer) -> Platform:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from tradeops.lab.enrol import enrol_all
 from tradeops.lab.errors import LabError
 from tradeops.lab.faults import driver_of, hands_of
 from tradeops.lab.hands import host_file
-from tradeops.lab.state import LabState, StateFile
+from tradeops.lab.state import LabHost, LabState, StateFile
 
 VENUE = "venue"
 _VENUE_S = 20.0
@@ -93,15 +94,18 @@ def restart(folder: Path, clock: Clock, progress: Progress, *, host: str | None 
     """Restart every daemon that runs on one host, or on all: guards first. The units restarted, as `host:unit`."""
     state = StateFile(folder).read()
     hands = hands_of(folder, clock)
-    done = []
-    for each in (state.host(host),) if host else state.hosts:
+    hosts = (state.host(host),) if host else state.hosts
+
+    def again(each: LabHost) -> list[str]:
         who = host_file(hands, each)
-        for unit in (who.guard_unit, *who.units.values()):
-            if hands.unit_pid(each, unit) is not None:
-                hands.restart_unit(each, unit)
-                done.append(f"{each.name}:{unit}")
+        running = [unit for unit in (who.guard_unit, *who.units.values()) if hands.unit_pid(each, unit) is not None]
+        for unit in running:
+            hands.restart_unit(each, unit)
         progress(f"{each.name} is restarted")
-    return tuple(done)
+        return [f"{each.name}:{unit}" for unit in running]
+
+    with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+        return tuple(unit for done in pool.map(again, hosts) for unit in done)
 
 
 def _forget(folder: Path) -> None:
