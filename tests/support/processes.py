@@ -141,7 +141,7 @@ class TraderProcess:
         vitals = read_vitals(self.host.layout.vitals_page)
         return vitals if vitals is not None and vitals.identity.pid == self.pid else None
 
-    def when(self, holds: Callable[[Vitals], bool], timeout_s: float = 20) -> Vitals:
+    def when(self, holds: Callable[[Vitals], bool], timeout_s: float = 60) -> Vitals:
         """The first vitals for which this holds; the log is in the error when there are none."""
 
         def _seen() -> Vitals | None:
@@ -166,7 +166,7 @@ class TraderProcess:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = 10) -> int:
+    def wait(self, timeout_s: float = 60) -> int:
         """Its exit status."""
         assert self.process is not None
         return self.process.wait(timeout_s)

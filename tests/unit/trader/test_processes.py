@@ -53,7 +53,7 @@ def _trading(trader: TraderProcess, hand: GuardHand, venue: VenueProcess) -> Non
     trader.when(lambda vitals: vitals.state == "halted" and vitals.feed_age_ns.get("sim", -1) >= 0)
     hand.say(True)
     trader.when(lambda vitals: vitals.working >= 1 and vitals.counters["orders_sent_total"] > 2)
-    until(venue.working, 5)
+    until(venue.working, 20)
 
 
 def _stopped(trader: TraderProcess, venue: VenueProcess, since_ns: int) -> float:
@@ -136,7 +136,7 @@ def test_killed_and_started_again_it_knows_its_positions_and_asks_for_its_orders
     trader.when(lambda vitals: vitals.counters["fills_total"] >= 3)
     trader.kill()
     hand.say(False)
-    until(lambda: venue.working() == 0, 5)
+    until(lambda: venue.working() == 0, 20)
     truth = sum((1 if order["side"] == "buy" else -1) * order["cumulative_qty"] for order in venue.orders())
     trader.start()
     vitals = trader.when(lambda vitals: vitals.state == "halted" and vitals.sessions["sim"] == "up" and vitals.working == 0)
