@@ -192,7 +192,10 @@ def test_a_second_trader_of_the_same_host_does_not_start(
     trader, _ = running()
     trader.when(lambda vitals: vitals.sessions["sim"] == "up")
     second = TraderProcess(trader.host, **FAST).start()
-    assert second.wait() != 0
+    try:
+        assert second.wait() == 1
+    finally:
+        second.kill()
     assert "held by another trader" in second.events("cannot_run")[-1]["what"]
     assert trader.when(lambda vitals: True).sessions["sim"] == "up"
 
@@ -201,7 +204,10 @@ def test_a_bad_configuration_ends_it_with_a_clear_line(tmp_path: Path) -> None:
     """Exit status 2, and one JSON line with file, line and key."""
     host = HostRoot(tmp_path / "host").write()
     trader = TraderProcess(host, risk__collar_ppm="wide").start()
-    assert trader.wait() == 2
+    try:
+        assert trader.wait() == 2
+    finally:
+        trader.kill()
     (said,) = trader.events("cannot_run")
     assert "trader.yml:" in said["where"]
     assert "risk.collar_ppm" in said["what"]
@@ -213,7 +219,10 @@ def test_a_changed_release_does_not_start(tmp_path: Path) -> None:
     manifest = host.layout.slot("blue") / "current" / "release.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"payload":"', b'"payload":"AAAA'))
     trader = TraderProcess(host).start()
-    assert trader.wait() == 9
+    try:
+        assert trader.wait() == 9
+    finally:
+        trader.kill()
     assert trader.events("cannot_run")
 
 
