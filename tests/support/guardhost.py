@@ -161,6 +161,26 @@ class GuardHost:
             if process.stdin:
                 process.stdin.close()
 
+    def restore(self) -> None:
+        """As after a permit, whatever a test has done: both processes up, the slot as it was, no mark."""
+        link = self.layout.slot("blue") / "current"
+        if link.readlink() != self.layout.release(RELEASE):
+            link.unlink()
+            link.symlink_to(self.layout.release(RELEASE))
+        if self.guard is None or self.guard.poll() is not None:
+            self.start_guard()
+        if self.trader is not None and self.trader.poll() is None:
+            self.trader.send_signal(signal.SIGCONT)
+            self.tell_trader(ack=True, state="ready", send_queue=0, warnings=[], sessions={})
+        else:
+            if self.trader is not None and self.trader.stdin:
+                self.trader.stdin.close()
+            self.start_trader()
+        self.permit()
+        halts = tuple(mark.id for mark in self.status().marks)
+        assert not halts or self.post(self.people.say(Verb.RESUME, ends=halts), wait_ms=10_000).accepted
+        until(self.page_says_send, 10)
+
     # -- speaking to it ----------------------------------------------------------------------------------------
 
     def context(self, *, certified: bool = True, dates: bool = True) -> ssl.SSLContext:
@@ -174,7 +194,7 @@ class GuardHost:
 
     def connect(self, context: ssl.SSLContext) -> ssl.SSLSocket:
         """A TLS connection to the guard."""
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=15)
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=30)
         return context.wrap_socket(raw, server_hostname=HOST)
 
     def ask(self, method: str, path: str, body: bytes | None = None, *, certified: bool = True, dates: bool = True) -> tuple[int, bytes]:
@@ -207,7 +227,7 @@ class GuardHost:
     def permit(self, *ends: str) -> None:
         """Arm it, naming every kill that stands."""
         kills = tuple(mark.id for mark in self.status().marks if mark.kind == "kill")
-        reply = self.post(self.people.permit(*ends, *kills))
+        reply = self.post(self.people.permit(*ends, *kills), wait_ms=10_000)
         assert reply.accepted, reply
 
     def page_says_send(self) -> bool:

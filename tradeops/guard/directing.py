@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
+from tradeops.base.clock import NS_PER_MS
 from tradeops.base.errors import Refused, SignatureInvalid, TradeopsError
 from tradeops.base.logs import event
 from tradeops.contracts.directive import REPLY_SCHEMA, RISK_REDUCING, Directive, DirectiveReply, OrderOutcomes, Verb
@@ -19,6 +21,8 @@ from tradeops.guard.verbs import decide
 _LOG = logging.getLogger("guard.directing")
 DURABLE_WAIT_S = 1.0
 WAIT_MS_MAX = 30_000
+_MAY_PASS = frozenset({"not_proved", "reconciliation_break"})
+_AGAIN_S = 0.05
 
 
 async def direct(guard: Guard, envelope: Envelope, *, certified: bool, received_ns: int, wait_ms: int) -> tuple[int, DirectiveReply]:
@@ -87,7 +91,7 @@ async def _obey(guard: Guard, order: Order, received_ns: int, wait_ms: int) -> D
         decision = decide(memory.state, order, Facts(), memory.now())
         memory.reduce(decision.state)
     else:
-        decision = await memory.add(lambda state: decide(state, order, guard.facts(), memory.now()))
+        decision = await _add(guard, order, received_ns, wait_ms)
     event(_LOG, logging.WARNING, "directive", id=directive.id, verb=directive.verb.value, by=order.by, already=decision.already)
     problem = _share(guard) if directive.verb is Verb.OVERLAY else ""
     killing = None
@@ -99,6 +103,18 @@ async def _obey(guard: Guard, order: Order, received_ns: int, wait_ms: int) -> D
     if not await memory.durable(DURABLE_WAIT_S):
         problem = "in force, but not on the disk yet"
     return _accepted(guard, directive.id, decision, killing, problem)
+
+
+async def _add(guard: Guard, order: Order, received_ns: int, wait_ms: int) -> Decision:
+    """What adds risk; a trader or a venue that is not there yet may come within the time that the caller waits anyway."""
+    until_ns = received_ns + min(wait_ms, WAIT_MS_MAX) * NS_PER_MS
+    while True:
+        try:
+            return await guard.memory.add(lambda state: decide(state, order, guard.facts(), guard.memory.now()))
+        except Refusal as refusal:
+            if refusal.code not in _MAY_PASS or guard.clock.monotonic_ns() >= until_ns:
+                raise
+        await asyncio.sleep(_AGAIN_S)
 
 
 def _share(guard: Guard) -> str:

@@ -27,7 +27,7 @@ DAY_NS = 24 * 3600 * NS_PER_S
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[GuardHost]:
+def fresh(tmp_path: Path) -> Iterator[GuardHost]:
     """A host with its guard up and its trader halted for want of a permit."""
     with contextlib.closing(GuardHost(tmp_path)) as made:
         made.start_guard()
@@ -35,27 +35,41 @@ def host(tmp_path: Path) -> Iterator[GuardHost]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardHost]:
+    """One host for many tests."""
+    with contextlib.closing(GuardHost(tmp_path_factory.mktemp("shared"))) as made:
+        yield made
+
+
+@pytest.fixture
+def host(shared: GuardHost) -> GuardHost:
+    """A host that trades."""
+    shared.restore()
+    return shared
+
+
 def kinds(host: GuardHost) -> set[str]:
     """The kinds of marks that stand."""
     return {str(mark.kind) for mark in host.status().marks}
 
 
-def test_a_new_host_does_not_trade_and_a_permit_arms_it(host: GuardHost) -> None:
+def test_a_new_host_does_not_trade_and_a_permit_arms_it(fresh: GuardHost) -> None:
     """Unarmed at first; two people permit; one kills; blocked and clear come with the answer."""  # K05 K06
-    assert kinds(host) == {"unarmed"} and not host.page_says_send()
-    host.permit()
-    assert host.status().trading and host.page_says_send()
-    reply = host.kill(issued_ns=1, expires_ns=2)
+    assert kinds(fresh) == {"unarmed"} and not fresh.page_says_send()
+    fresh.permit()
+    assert fresh.status().trading and fresh.page_says_send()
+    reply = fresh.kill(issued_ns=1, expires_ns=2)
     assert reply.accepted and reply.blocked and reply.clear and reply.working == 0
     assert reply.blocked_ms is not None and reply.blocked_ms < 1000
     assert reply.clear_ms is not None and reply.clear_ms >= reply.blocked_ms
-    assert not host.page_says_send() and kinds(host) == {"kill", "unarmed"}
-    again = host.post(host.people.say(Verb.KILL, id=reply.id, issued_ns=1, expires_ns=2), certified=False)
+    assert not fresh.page_says_send() and kinds(fresh) == {"kill", "unarmed"}
+    again = fresh.post(fresh.people.say(Verb.KILL, id=reply.id, issued_ns=1, expires_ns=2), certified=False)
     assert again.accepted and again.already and again.blocked
-    host.permit()
-    assert host.page_says_send()
-    spent = host.post(host.people.say(Verb.KILL, id=reply.id, issued_ns=1, expires_ns=2), certified=False)
-    assert not spent.accepted and spent.already and spent.code == "spent" and host.page_says_send()
+    fresh.permit()
+    assert fresh.page_says_send()
+    spent = fresh.post(fresh.people.say(Verb.KILL, id=reply.id, issued_ns=1, expires_ns=2), certified=False)
+    assert not spent.accepted and spent.already and spent.code == "spent" and fresh.page_says_send()
 
 
 def test_a_kill_outlives_kill_9_and_a_permit_outlives_a_restart(host: GuardHost) -> None:
@@ -366,7 +380,7 @@ def test_a_permit_needs_a_proved_trader(host: GuardHost) -> None:
     """A warning since start, a session down, a trader that is not ready: each refused."""  # D17 K07
     for words in ({"warnings": ["feature disabled"]}, {"sessions": {"sim": "down"}}, {"state": "recovering"}):
         host.tell_trader(**words)
-        until(lambda: host.post(host.people.permit()).code == "not_proved", 5)
+        until(lambda: host.post(host.people.permit(), wait_ms=0).code == "not_proved", 5)
         host.tell_trader(warnings=[], sessions={}, state="ready")
     until(lambda: host.post(host.people.permit()).accepted, 5)
 
@@ -417,18 +431,18 @@ def test_a_run_halts_leases_and_resumes_its_own(host: GuardHost) -> None:
     assert host.page_says_send()
 
 
-def test_an_overlay_is_laid_before_the_trader(host: GuardHost) -> None:
+def test_an_overlay_is_laid_before_the_trader(fresh: GuardHost) -> None:
     """Signed as it came, and its blocked symbols in the page at once."""
-    host.permit()
+    fresh.permit()
     overlay = {"schema": "tradeops/overlay/v1", "fleet": "test-fleet", "number": 3, "symbols_blocked": ["ABC"]}
-    said = host.people.say(Verb.OVERLAY, args={"overlay": overlay})
-    assert host.post(said).accepted
-    assert msgspec.json.decode(host.layout.overlay_file.read_bytes(), type=Envelope) == said
-    page = StopPage(host.layout.stop_page, writable=False)
+    said = fresh.people.say(Verb.OVERLAY, args={"overlay": overlay})
+    assert fresh.post(said).accepted
+    assert msgspec.json.decode(fresh.layout.overlay_file.read_bytes(), type=Envelope) == said
+    page = StopPage(fresh.layout.stop_page, writable=False)
     words = page.read()
     page.close()
     assert words and words.may_send and words.scopes == (Scope(symbols=("ABC",)),)
-    assert host.status().overlay_number == 3
+    assert fresh.status().overlay_number == 3
 
 
 def test_a_part_is_killed_and_the_rest_trades(host: GuardHost) -> None:
@@ -439,17 +453,17 @@ def test_a_part_is_killed_and_the_rest_trades(host: GuardHost) -> None:
     assert host.status().marks[0].scope == Scope(symbols=("ABC",))
 
 
-def test_a_newer_policy_is_taken_up_and_an_older_one_is_not(host: GuardHost) -> None:
+def test_a_newer_policy_is_taken_up_and_an_older_one_is_not(fresh: GuardHost) -> None:
     """Who left the policy can no longer speak; a policy put back is not believed, and kill still works."""
-    host.put(host.layout.policy_file, host.people.signed_policy(2, people=host.people.policy().people[:1]))
-    until(lambda: host.status().policy_number == 2, 5)
-    assert host.post(host.people.say(Verb.KILL, host.people.risk)).code == "signature"
-    host.put(host.layout.policy_file, host.people.signed_policy(1))
-    until(lambda: any("policy" in problem for problem in host.status().problems), 5)
-    host.kill_guard()
-    host.start_guard()
-    assert host.status().policy_number == 2
-    assert host.kill().accepted
+    fresh.put(fresh.layout.policy_file, fresh.people.signed_policy(2, people=fresh.people.policy().people[:1]))
+    until(lambda: fresh.status().policy_number == 2, 5)
+    assert fresh.post(fresh.people.say(Verb.KILL, fresh.people.risk)).code == "signature"
+    fresh.put(fresh.layout.policy_file, fresh.people.signed_policy(1))
+    until(lambda: any("policy" in problem for problem in fresh.status().problems), 5)
+    fresh.kill_guard()
+    fresh.start_guard()
+    assert fresh.status().policy_number == 2
+    assert fresh.kill().accepted
 
 
 def test_a_guard_that_ends_leaves_the_page_with_an_old_beat(host: GuardHost) -> None:
