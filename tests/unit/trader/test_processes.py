@@ -252,3 +252,26 @@ def test_the_recorded_exchange_file_replays_through_venue_feed_and_trader(tmp_pa
         trader.kill()
         hand.silence()
         venue.stop()
+
+
+def test_a_lost_answer_and_a_crash_leave_one_order_at_the_venue(
+    venue: VenueProcess, running: Callable[..., tuple[TraderProcess, GuardHand]]
+) -> None:
+    """R09: the acknowledgement is dropped, the trader dies and comes back: it asks, and sends nothing twice."""
+    trader, hand = running()
+    trader.when(lambda vitals: vitals.state == "halted" and vitals.feed_age_ns.get("sim", -1) >= 0)
+    venue.ask("/v1/faults", {"kind": "drop_ack"})
+    hand.say(True)
+    trader.when(lambda vitals: vitals.counters["orders_sent_total"] >= 1)
+    until(venue.orders, 20)
+    trader.kill()
+    hand.say(False)
+    venue.ask("/v1/faults", method="DELETE")
+    before = venue.orders()
+    trader.start()
+    trader.when(lambda vitals: vitals.state == "halted" and vitals.working == 0)
+    after = venue.orders()
+    assert [order["client_id"] for order in after] == [order["client_id"] for order in before]
+    asked = venue.ask("/v1/messages?direction=in&session=host-1-trader")["messages"]
+    queried = {entry["message"]["client_id"] for entry in asked if entry["message"].get("t") == "query"}
+    assert queried
