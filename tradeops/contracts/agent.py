@@ -31,10 +31,10 @@ class AgentVerb(StrEnum):
     switch {slot, release: digest|null, binding: envelope, overlay: envelope|null} -> {previous: digest|null}
           (null: the slot is left empty, as before its first release)
     start {slot} -> {pid};   stop {slot, stop_timeout_s} -> Stopped
-    prove {slot, release, rehash: bool} -> Proof    (files are compared with the manifest of the release that `current` points to)
+    prove {slot, release|null, rehash: bool} -> Proof    (files are compared with the manifest of the release that `current` points to)
     latch {directive: envelope, wait_ms: int = 0, stop: bool = false} -> Latched    (needs no lock, raises the fence; a kill of
           the whole host only: one with a scope goes to the guard; stop: then SIGKILL of every process of the service)
-    journal {append: entry} -> {};  journal {read: true} -> {entries: [entry]}
+    journal {append: entry} -> {} (run and host time are filled in);  journal {read: true} -> {entries: [entry]}
     witness {chain, seq, head} -> {};  witness {read: true} -> {heads: [{chain, seq, head, wall_ns}]}
     prune {keep: n} -> {removed: [digest]}
     roster {roster: envelope} -> {number};  policy {policy: envelope} -> {number}
@@ -202,8 +202,8 @@ class Proof(msgspec.Struct, frozen=True):
     """What really runs, read back from the host.
 
     linked: the release `current` points to.  process: the unit's main process.  others: any further process of the
-    service that is not its descendant.  bad_files: paths whose bytes, mode or kind are not the manifest's, or that are extra.  present_removed:
-    declared-removed paths that are there (D04).  vitals: what the process says, None when the page is missing or stale.
+    service that is not its descendant.  bad_files: paths whose bytes, mode or kind are not the manifest's, or that are extra.
+    present_removed: declared-removed paths that are there (D04).  vitals: what the process says, None when the page is missing or stale.
     """
 
     slot: str

@@ -138,7 +138,7 @@ class StopPage:
     def same_file(self) -> bool:
         """Whether the name still leads to the mapped file at its full size: a mapping outlives its name."""
         try:
-            stat = os.stat(self._path, follow_symlinks=False)
+            stat = self._path.stat(follow_symlinks=False)
         except OSError:
             return False
         return (stat.st_dev, stat.st_ino) == self._inode and stat.st_size == STOP_BYTES

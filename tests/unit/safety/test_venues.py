@@ -11,7 +11,8 @@ from tests.support.venue import VenueUnderTest, order, place, run, running
 from tradeops.base.clock import SystemClock
 from tradeops.contracts.binding import BINDING_SCHEMA, Binding, Venue
 from tradeops.contracts.directive import Scope
-from tradeops.safety.venues import Sweep, Swept, secret_here
+from tradeops.safety.kill import Swept
+from tradeops.safety.venues import Sweep, secret_here
 
 
 def bindings(url: str, drop_copy: str) -> Mapping[str, Binding]:
