@@ -18,6 +18,8 @@ PPM: Final = 1_000_000
 MOVES_PER_TURN_MAX: Final = 4
 """Above so many quotes a symbol and turn, the top of the book is told again without another move: load without cost."""
 REPLAY_ROWS_PER_TURN: Final = 2000
+GENERATED_ROWS_PER_TURN: Final = 20_000
+"""After a stall of this process the burst stays well below what a member's queue holds."""
 
 
 class Top(NamedTuple):
@@ -72,7 +74,7 @@ class Generated:
     def turn(self, halted: frozenset[str]) -> Turn:
         """The quotes due since the last turn, one at once at the start; after a long pause at most a second's worth."""
         due = 1 + (self._clock.monotonic_ns() - self._from_ns) * self._config.quotes_per_s // NS_PER_S
-        count = min(due - self._done, self._config.quotes_per_s)
+        count = min(due - self._done, self._config.quotes_per_s, max(1, GENERATED_ROWS_PER_TURN // len(self._exchange.symbols)))
         self._done = due
         turn = Turn([], [], [])
         for name in self._exchange.symbols:

@@ -28,7 +28,7 @@ from tradeops.wire.protocol import Code, Heartbeat, Notice, frame
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 BATCH_ROWS_MAX: Final = 500
-BACKLOG_BYTES_MAX: Final = 256 << 10
+BACKLOG_BYTES_MAX: Final = 2 << 20
 """A subscriber that is further behind is sent the latest quote per symbol once it has caught up, and no trades."""
 
 

@@ -12,7 +12,7 @@ from tradeops.base.errors import UsageError
 from tradeops.venue.config import GeneratedFeed, ReplayFeed
 from tradeops.venue.engine import Exchange, Print, Symbol
 from tradeops.venue.faults import Faults
-from tradeops.venue.feed import MOVES_PER_TURN_MAX, Generated, Replay, Top
+from tradeops.venue.feed import GENERATED_ROWS_PER_TURN, MOVES_PER_TURN_MAX, Generated, Replay, Top
 from tradeops.wire.marketdata import Source
 from tradeops.wire.protocol import ExecKind, ExecutionReport, Side
 
@@ -63,6 +63,14 @@ def test_a_long_pause_is_not_made_up_for() -> None:
     clock.advance_ns(3600 * NS_PER_S)
     assert len(feed.turn(NONE).tops) == 20
     assert feed.turn(NONE).tops == []
+
+
+def test_a_stall_at_a_high_rate_does_not_end_in_a_burst_that_cuts_members_off() -> None:
+    """A turn has a bounded number of rows, over all symbols."""
+    clock, floor = VirtualClock(), exchange("ABC", "XYZ")
+    feed = Generated(floor, GeneratedFeed(quotes_per_s=1_000_000), 1, clock)
+    clock.advance_ns(NS_PER_S)
+    assert len(feed.turn(NONE).tops) == GENERATED_ROWS_PER_TURN
 
 
 def test_members_orders_trade_with_the_makers_and_with_the_takers() -> None:
