@@ -241,3 +241,7 @@ class GuardHost:
         finally:
             page.close()
         return words is not None and words.may_send and not words.latched
+
+    def kinds(self) -> set[str]:
+        """The kinds of marks that stand."""
+        return {str(mark.kind) for mark in self.status().marks}
