@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.agenthost import FLEET, RUN, ManagedHost
+from tests.support.agenthost import FLEET, RUN, ManagedHost, plain
 from tests.support.guardhost import GuardHost
 from tests.support.people import HOST as GUARDED
 from tests.support.sshd import Sshd, host, running_sshd
@@ -18,12 +18,12 @@ from tradeops.base.clock import SystemClock
 from tradeops.base.errors import LockHeld, Refused, TradeopsError
 from tradeops.contracts.agent import AgentVerb, Code
 from tradeops.contracts.directive import Verb
+from tradeops.contracts.envelope import Purpose
 from tradeops.fleet.agent import SshAgents
 from tradeops.fleet.control import HttpControls
-from tradeops.fleet.fanout import ThreadFanOut
 from tradeops.fleet.fleetfile import Deadlines
-from tradeops.fleet.lock import Claim, lock_all
 from tradeops.fleet.outcome import Done, errors, values
+from tradeops.fleet.ports import AgentSession
 from tradeops.fleet.ssh import Ssh
 
 CLOCK = SystemClock()
@@ -48,15 +48,29 @@ def forced(managed: ManagedHost, tmp_path: Path) -> Iterator[Sshd]:
         yield server
 
 
+def take_lease(session: AgentSession, managed: ManagedHost) -> dict[str, Any]:
+    """The host's lock for the run, as deploy/phases.py asks for it."""
+    nonce = session.hello.nonce.encode()
+    return session.call(
+        AgentVerb.LOCK,
+        run=RUN,
+        timeout_s=10,
+        owner="operator-1",
+        reason="a test",
+        ttl_s=60.0,
+        delegation=plain(managed.delegation()),
+        proof=managed.run_key.sign(nonce, Purpose.SESSION),
+        takeover=False,
+    )
+
+
 def test_a_release_is_staged_over_one_session(managed: ManagedHost, forced: Sshd) -> None:
     """Facts, lease, blobs, assembly through the forced command; then a kill fences the run off."""
     ssh = Ssh(deadlines=Deadlines())
     session = SshAgents(ssh, fleet=FLEET).open(forced.host(), timeout_s=10)
     assert session.call(AgentVerb.FACTS, timeout_s=10)["host"] == "host-1"
     release = managed.release()
-    claim = Claim(RUN, "operator-1", "a test", 60.0, managed.delegation(), managed.run_key)
-    leases = lock_all([forced.host()], {"host-1": session}, claim, fan_out=ThreadFanOut(CLOCK), clock=CLOCK, timeout_s=10)
-    owned: dict[str, Any] = {"run": RUN, "fence": leases.fence("host-1")}
+    owned: dict[str, Any] = {"run": RUN, "fence": take_lease(session, managed)["fence"]}
     announcement = release.announcement()
     missing = session.stream(AgentVerb.MISSING, [announcement], len(announcement), timeout_s=10, **owned)["missing"]
     parcel = release.parcel(missing)
@@ -64,7 +78,7 @@ def test_a_release_is_staged_over_one_session(managed: ManagedHost, forced: Sshd
     assert session.call(AgentVerb.ASSEMBLE, timeout_s=10, release=release.id, **owned)["files"] == 2
     rival = SshAgents(ssh, fleet=FLEET).open(forced.host(), timeout_s=10)
     with pytest.raises(LockHeld, match=f"held by operator-1 for run {RUN} "):
-        lock_all([forced.host()], {"host-1": rival}, claim, fan_out=ThreadFanOut(CLOCK), clock=CLOCK, timeout_s=10)
+        take_lease(rival, managed)
     rival.call(AgentVerb.LATCH, timeout_s=10, directive=managed.kill())
     with pytest.raises(LockHeld) as caught:
         session.call(AgentVerb.START, timeout_s=10, slot="blue", **owned)
