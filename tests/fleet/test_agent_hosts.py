@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.fleet.conftest import Lab
-from tests.support.agenthost import HOST, Agent, ManagedHost, plain
+from tests.support.agenthost import HOST, Agent, ManagedHost, ProcessAgent, plain
 from tests.support.wait import until
 from tradeops.base.clock import SystemClock
 from tradeops.contracts.agent import Facts, Proof, Stopped
@@ -63,6 +63,9 @@ class RealHost(ManagedHost):
 
     def operator_keys(self) -> tuple[str, ...]:
         return (self.there().key.with_suffix(".pub").read_text(),)
+
+    def agent(self) -> Agent:
+        return self.process()
 
     def agent_argv(self) -> list[str]:
         return self.operator_argv("anything at all")
@@ -212,7 +215,8 @@ def test_after_a_power_cut_nothing_trades_and_nothing_is_forgotten(real: RealHos
     driver.power_cut(lab.host(NAME))
     driver.boot(lab.host(NAME))
     for old in real.agents:
-        old.kill()
+        if isinstance(old, ProcessAgent):
+            old.kill()
     again = real.agent()
     facts = until(lambda: again.do("facts"), 10)
     assert again.hello["fence"] == fence and facts["lock"] is None

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any, TypeVar
 
 import msgspec
 
 from tests.support.wait import until
+from tradeops.agent import install
+from tradeops.agent.bootstrap import unpack
+from tradeops.agent.clock import Clock
+from tradeops.agent.hostfile import Context, load_context
+from tradeops.agent.session import Session
+from tradeops.agent.wire import Wire
 from tradeops.base.clock import NS_PER_S, SystemClock
-from tradeops.base.digest import canonical_json, digest_bytes
+from tradeops.base.digest import digest_bytes
 from tradeops.contracts.binding import BINDING_SCHEMA, Binding
 from tradeops.contracts.codec import encode
 from tradeops.contracts.directive import SCHEMA as DIRECTIVE_SCHEMA
@@ -64,39 +74,34 @@ class LocalAdmin:
         return Finished(done.returncode, done.stdout, done.stderr)
 
 
+SomeAgent = TypeVar("SomeAgent", bound="Agent")
+
+
 class AgentGone(Exception):
     """The agent's end closed."""
 
 
 class Agent:
-    """A session with an agent process, spoken by hand so that a test can also speak it badly."""
+    """A session with an agent, spoken by hand so that a test can also speak it badly."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
+        self._requests, self._answers = requests, answers
         self.hello = self.read()
         self.run: str | None = None
         self.fence: int | None = None
 
     def read(self) -> dict[str, Any]:
         """The next line. Raises AgentGone."""
-        assert self.process.stdout
-        line = self.process.stdout.readline()
+        line = self._answers.readline()
         if not line:
-            raise AgentGone(self.errors())
+            raise AgentGone
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def errors(self) -> str:
-        """What a process that has ended said on stderr."""
-        self.process.wait(10)
-        assert self.process.stderr
-        return self.process.stderr.read().decode()
-
     def raw(self, data: bytes) -> None:
         """Send bytes as they are."""
-        assert self.process.stdin
-        self.process.stdin.write(data)
-        self.process.stdin.flush()
+        self._requests.write(data)
+        self._requests.flush()
 
     def ask(self, verb: str, body: bytes | None = None, **args: Any) -> dict[str, Any]:
         """One request under this session's run and fence; the whole answer."""
@@ -120,19 +125,90 @@ class Agent:
         assert answer["error"]["what"]
         return str(answer["error"]["code"])
 
+    def hang_up(self) -> None:
+        """Close the operator's end of the channel."""
+        with contextlib.suppress(BrokenPipeError):
+            self._requests.close()
+
+    def close(self) -> None:
+        """Hang up and wait for the other end."""
+        self.hang_up()
+        self._answers.close()
+
+
+class ThreadAgent(Agent):
+    """The agent's own session over pipes, in a thread of the test: quick, and its clock is the test's."""
+
+    def __init__(self, context: Context) -> None:
+        read_requests, write_requests = os.pipe()
+        read_answers, write_answers = os.pipe()
+
+        def serve() -> None:
+            try:
+                Session(context, Wire(read_requests, write_answers, idle_s=60, body_silence_s=30)).serve()
+            finally:
+                os.close(read_requests)
+                os.close(write_answers)
+
+        self._thread = threading.Thread(target=serve)
+        self._thread.start()
+        super().__init__(os.fdopen(write_requests, "wb"), os.fdopen(read_answers, "rb"))
+
+    def close(self) -> None:
+        """Hang up and wait for the thread."""
+        self.hang_up()
+        self._thread.join(30)
+        super().close()
+
+
+class ProcessAgent(Agent):
+    """A real agent process, as the forced command starts it."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self.process.stdin and self.process.stdout
+        super().__init__(self.process.stdin, self.process.stdout)
+
     def close(self) -> None:
         """End the session as an operator would: close the channel."""
-        if self.process.stdin:
-            self.process.stdin.close()
+        self.hang_up()
         self.process.wait(20)
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe:
-                pipe.close()
+        super().close()
+        if self.process.stderr:
+            self.process.stderr.close()
 
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
         self.process.wait(10)
+
+
+class ShiftedClock(Clock):
+    """The host's clock, which a test may set forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead_s = 0.0
+
+    def monotonic_ns(self) -> int:
+        return super().monotonic_ns() + int(self.ahead_s * NS_PER_S)
+
+
+class InProcessAdmin:
+    """The admin's rights without a network or a process: the installer on what the script would have unpacked."""
+
+    def exec_admin(self, host: Host, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Finished:
+        """Do what the script does, with this process's own modules."""
+        size, _, rest = stdin.partition(b"\n")
+        line, _, archive = rest[int(size) :].partition(b"\n")
+        spec = json.loads(line)
+        tree = Path(spec["root"]) / "platform" / ".partial-0-enrolment"
+        unpack(io.BytesIO(archive), tree)
+        try:
+            answer = install.answer(spec, tree)
+        finally:
+            shutil.rmtree(tree, ignore_errors=True)
+        return Finished(0, json.dumps(answer).encode() + b"\n", b"")
 
 
 def envelope(document: msgspec.Struct, purpose: Purpose, *signers: Signer, delegation: Envelope | None = None) -> Envelope:
@@ -158,6 +234,7 @@ class ManagedHost:
     run_key: RunKey = field(default_factory=RunKey.generate)
     agents: list[Agent] = field(default_factory=list)
     interpreter: str = sys.executable
+    clock: ShiftedClock = field(default_factory=ShiftedClock)
 
     @property
     def root(self) -> Path:
@@ -181,7 +258,7 @@ class ManagedHost:
 
     def admin(self) -> Admin:
         """Who enrols it."""
-        return LocalAdmin()
+        return InProcessAdmin()
 
     def policy(self, number: int = 1, **changes: Any) -> Policy:
         """Both people may do everything but permit alone; `changes` replace fields."""
@@ -209,14 +286,21 @@ class ManagedHost:
         key = digest_bytes(guard.encode())
         return build_platform(tree, signer or self.one, key=key, number=number, python=PYTHON, folder=self.folder / "platforms")
 
-    def enrol(self, platform: Platform | None = None, policy: Policy | None = None, roster: Envelope | None = None) -> Enrolled:
+    def enrol(
+        self, platform: Platform | None = None, policy: Policy | None = None, roster: Envelope | None = None, admin: Admin | None = None
+    ) -> Enrolled:
         """Enrol, or enrol again."""
         service, host = Service(SERVICE, None, None, None, {}, None), self.host()
         signed = envelope(policy or self.policy(), Purpose.POLICY, self.one)
         enrolment = Enrolment(FLEET, platform or self.platform(), signed, roster or self.roster(), self.operator_keys())
         socket = str(self.socket) if host.service_manager == "supervisord" else None
         me = host_file(host, FLEET, service, supervisor_socket=socket)
-        return enroll(self.admin(), host, me, enrolment, {"ca.pem": "ca", "guard.pem": "certificate", "guard.key": "key"})
+        return enroll(admin or self.admin(), host, me, enrolment, {"ca.pem": "ca", "guard.pem": "certificate", "guard.key": "key"})
+
+    def context(self) -> Context:
+        """As the agent itself reads it, with the test's clock."""
+        loaded = load_context(self.root)
+        return Context(loaded.layout, loaded.host, self.clock)
 
     def agent_argv(self) -> list[str]:
         """What opens a session."""
@@ -224,7 +308,13 @@ class ManagedHost:
 
     def agent(self) -> Agent:
         """A new session."""
-        agent = Agent(self.agent_argv())
+        agent: Agent = ThreadAgent(self.context())
+        self.agents.append(agent)
+        return agent
+
+    def process(self) -> ProcessAgent:
+        """A new session with a process of its own."""
+        agent = ProcessAgent(self.agent_argv())
         self.agents.append(agent)
         return agent
 
@@ -248,7 +338,10 @@ class ManagedHost:
 
     def locked(self) -> Agent:
         """A new session that holds the host."""
-        agent = self.agent()
+        return self.holding(self.agent())
+
+    def holding(self, agent: SomeAgent) -> SomeAgent:
+        """The session, which holds the host from now on."""
         answer = self.lock(agent)
         assert answer["ok"], answer
         return agent
@@ -302,11 +395,8 @@ class ManagedHost:
     def close(self) -> None:
         """End what is left of the sessions."""
         for agent in self.agents:
-            if agent.process.poll() is None:
-                agent.close()
-            for pipe in (agent.process.stdin, agent.process.stdout, agent.process.stderr):
-                if pipe and not pipe.closed:
-                    pipe.close()
+            agent.close()
+        self.agents.clear()
 
 
 @dataclass(frozen=True)
@@ -342,8 +432,3 @@ class TestRelease:
 def frame(data: bytes, digest: str | None = None) -> bytes:
     """One blob as it travels."""
     return bytes.fromhex((digest or digest_bytes(data)).removeprefix("sha256:")) + len(data).to_bytes(8, "big") + data
-
-
-def canonical_size(value: object) -> int:
-    """Bytes of a value's canonical form."""
-    return len(canonical_json(value))

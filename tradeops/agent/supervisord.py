@@ -70,7 +70,9 @@ class _Transport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        connection = _UnixConnection(self._path)
+        self._connection = host, connection  # what `close` closes
+        return connection
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agenthost import ManagedHost
+from tests.support.agenthost import LocalAdmin, ManagedHost
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> ManagedHost:
     """Enrolled for real, then left alone."""
     host = ManagedHost(tmp_path_factory.mktemp("enrolled"))
     with host.supervisord():
-        host.enrol()
+        host.enrol(admin=LocalAdmin())
     return host
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.agenthost import HOST, Agent, ManagedHost, plain
-from tests.support.wait import until
+from tests.support.agenthost import HOST, ManagedHost, plain
 from tradeops.base.clock import SystemClock
 from tradeops.contracts.agent import NEEDS_LOCK, AgentVerb, Lock
 from tradeops.contracts.envelope import Purpose
@@ -19,7 +18,7 @@ from tradeops.contracts.envelope import Purpose
 
 def test_two_sessions_race_and_one_gets_the_lock(managed: ManagedHost) -> None:
     """Exactly one of many runs that ask at the same time; the others are told who holds it."""
-    agents = [managed.agent() for _ in range(6)]
+    agents = [managed.process() for _ in range(6)]
     answers: dict[int, dict[str, Any]] = {}
 
     def take(index: int) -> None:
@@ -59,18 +58,24 @@ def test_another_run_takes_over_nothing(managed: ManagedHost) -> None:
 def test_the_lock_dies_with_its_lease_and_not_with_its_session(managed: ManagedHost) -> None:
     """An operator's machine that vanished blocks a host for the lease at most; its late verbs are refused."""
     first = managed.agent()
-    assert managed.lock(first, ttl_s=1.0)["ok"]
+    assert managed.lock(first, ttl_s=30.0)["ok"]
+    first.hang_up()
     second = managed.agent()
+    managed.clock.ahead_s = 29
     assert managed.lock(second, run="run-2")["error"]["code"] == "locked"
-    until(lambda: managed.lock(second, run="run-2")["ok"], 5)
+    managed.clock.ahead_s = 31
+    assert managed.lock(second, run="run-2")["ok"]
+    first = managed.agent()
+    first.run, first.fence = "run-1", 1
     assert first.code("renew", ttl_s=60) == "fenced"
 
 
 def test_a_lease_that_ran_out_is_not_renewed(managed: ManagedHost) -> None:
     """Whoever was away that long must lock again: somebody may have been here."""
     agent = managed.agent()
-    assert managed.lock(agent, ttl_s=1.0)["ok"]
-    until(lambda: agent.do("facts")["lock"] is None, 5)
+    assert managed.lock(agent, ttl_s=30.0)["ok"]
+    managed.clock.ahead_s = 31
+    assert agent.do("facts")["lock"] is None
     assert agent.code("renew", ttl_s=60) == "locked"
 
 
@@ -164,7 +169,7 @@ def test_a_damaged_lock_file_is_said_and_enrolment_mends_it(running: ManagedHost
 
 def test_sigkill_of_the_holder_leaves_a_lease_and_no_more(managed: ManagedHost) -> None:
     """The same run takes it up in a new session."""
-    agent = managed.locked()
+    agent = managed.holding(managed.process())
     agent.kill()
     assert managed.lock(managed.agent(), takeover=True)["result"]["fence"] == 2
 
@@ -192,7 +197,7 @@ def test_a_full_journal_is_turned_over(managed: ManagedHost) -> None:
     agent = managed.locked()
     agent.do("journal", append={"phase": "new"})
     assert path.stat().st_size < 1000
-    assert [entry["run"] for entry in Agent.do(agent, "journal", read=True)["entries"]] == ["run-1"]
+    assert [entry["run"] for entry in agent.do("journal", read=True)["entries"]] == ["run-1"]
     agent.run = None
     assert {entry["run"] for entry in agent.do("journal", read=True)["entries"]} == {"old", "run-1"}
 

@@ -111,7 +111,7 @@ def test_an_old_process_that_survives_is_found(running: ManagedHost) -> None:
     for start in starts:
         orphan = subprocess.Popen(**start)
         try:
-            until(lambda: [process.pid for process in prove(agent, None).others] == [orphan.pid], 10)  # noqa: B023
+            until(lambda: [process.pid for process in prove(agent, None).others] == [orphan.pid], 10)  # noqa: B023  # asked before the next round
             assert prove(agent, None).process
         finally:
             orphan.kill()
@@ -240,7 +240,7 @@ def test_prune_keeps_what_runs_what_is_linked_and_the_previous(running: ManagedH
 
 def test_a_hung_session_of_an_older_run_changes_nothing_any_more(running: ManagedHost) -> None:
     """Taken over while it slept, its next verb is fenced off."""
-    old = running.locked()
+    old = running.holding(running.process())
     old.process.send_signal(signal.SIGSTOP)
     new = running.agent()
     assert running.lock(new, takeover=True)["ok"]

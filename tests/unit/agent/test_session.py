@@ -16,7 +16,7 @@ from tradeops.contracts.agent import PROTOCOL, Facts, Hello
 
 def test_the_agent_speaks_first_and_says_who_it_is(managed: ManagedHost) -> None:
     """Hello names protocol, host, fleet, platform and a nonce that no other session has."""
-    first, second = managed.agent(), managed.agent()
+    first, second = managed.process(), managed.agent()
     hello = msgspec.convert(first.hello, Hello)
     assert (hello.agent, hello.host, hello.fleet, hello.fence) == (PROTOCOL, HOST, FLEET, 0)
     assert hello.platform == managed.platform().id
@@ -99,10 +99,10 @@ def test_a_line_without_an_end_is_bounded(managed: ManagedHost) -> None:
 
 def test_a_session_ends_with_its_channel(managed: ManagedHost) -> None:
     """Closed between requests, or in the middle of a body: the process ends and says nothing."""
-    agent = managed.agent()
+    agent = managed.process()
     agent.close()
     assert agent.process.returncode == 0
-    other = managed.locked()
+    other = managed.holding(managed.process())
     other.raw(
         json.dumps({"id": 1, "verb": "receive", "run": other.run, "fence": other.fence, "args": {}, "bytes": 100}).encode() + b"\nhalf"
     )

@@ -138,7 +138,7 @@ def test_a_hostile_announcement_is_bounded(managed: ManagedHost) -> None:
 
 def test_sigkill_in_mid_receive_leaves_nothing_that_counts(managed: ManagedHost) -> None:
     """The blob has no name, the next session sweeps the rest and is sent it again."""
-    agent = managed.locked()
+    agent = managed.holding(managed.process())
     data = os.urandom(4 << 20)
     release = managed.release(files={"big": data})
     missing = agent.do("missing", release.announcement())["missing"]
