@@ -69,7 +69,6 @@ class Ssh:
         self._known_hosts = _read_known_hosts(known_hosts)
         self._keys = _KeyRing(ask_passphrase)
         self._clock = clock or SystemClock()
-        self._config = Config(lazy=True, ssh_config=paramiko.SSHConfig())
         self._guard = threading.Lock()
         self._links: dict[tuple[str, str], _Link] = {}
 
@@ -163,7 +162,7 @@ class Ssh:
             target.address,
             user=target.user,
             port=target.port,
-            config=self._config,
+            config=Config(lazy=True, ssh_config=paramiko.SSHConfig()),  # its own: fabric builds it anew while others read it
             gateway=False,
             forward_agent=False,
             connect_kwargs={

@@ -18,6 +18,8 @@ from tradeops.safety.permit import refusals, require_proved
 
 WAIT_MS = 500
 """How long a guard may wait for its gate to acknowledge before it answers."""
+START_WAIT_MS = 4000
+"""How long it may wait for a trader or venue that is on its way before it refuses to let trading start."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def order(desk: Desk, hosts: Sequence[Host], directive: Directive, envelope: Env
     names = [host.name for host in hosts]
     detail = {"id": directive.id, "reason": directive.reason, "ends": list(directive.ends), "scope": directive.scope}
     with desk.audit.pair(directive.verb.value, hosts=names, detail=detail) as pair:
-        replies = desk.controls.direct(hosts, envelope, deadline_s=desk.deadline_s, wait_ms=WAIT_MS)
+        wait_ms = START_WAIT_MS if directive.verb in (Verb.PERMIT, Verb.RESUME) else WAIT_MS
+        replies = desk.controls.direct(hosts, envelope, deadline_s=desk.deadline_s + wait_ms / 1000, wait_ms=wait_ms)
         problems = refusals(replies, names)
         pair.result = "done" if not problems else "incomplete"
         pair.detail |= {"problems": {name: error.what for name, error in problems.items()}}
