@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from tradeops.lab.errors import LabError
 from tradeops.lab.processes import Proc
 
 SCHEMA = "tradeops/lab/v1"
+LAB_MARK = "TRADEOPS_LAB"
+"""Environment variable of a lab's own daemons: its id."""
 _BYTES_MAX = 4 << 20
 
 
@@ -78,6 +81,16 @@ class LabState(msgspec.Struct, frozen=True):
             if host.name == name:
                 return host
         raise LabError(f"the lab has no host {name!r}", where=self.folder, next=f"its hosts: {', '.join(h.name for h in self.hosts)}")
+
+    @property
+    def mark(self) -> str:
+        """What the environment of the lab's own daemons holds."""
+        return f"{LAB_MARK}={self.id}"
+
+    def environment(self) -> dict[str, str]:
+        """For the lab's own daemons: ours with the mark, without what concerns the operator alone (keys, fleet)."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("TRADEOPS_")}
+        return ours | {LAB_MARK: self.id}
 
     def with_host(self, changed: LabHost) -> LabState:
         """The same with one host replaced."""

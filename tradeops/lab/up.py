@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +24,7 @@ from tradeops.lab.state import LabHost, LabState, StateFile
 VENUE = "venue"
 _VENUE_S = 20.0
 _POLL_S = 0.02
-_GRACE_S = 3.0
+_GONE_S = 5.0
 
 
 def up(folder: Path, driver: str, hosts: int, clock: Clock, progress: Progress, *, network: str | None = None) -> LabState:
@@ -70,7 +70,9 @@ def start_venue(folder: Path, clock: Clock, progress: Progress) -> LabState:
     config = fleet_folder.write_venue(folder, file.read())
     log = folder / "venue.log"
     log.unlink(missing_ok=True)
-    venue = processes.spawn([sys.executable, "-m", "tradeops.venue", "--config", str(config)], log=log, environment=_environment())
+    venue = processes.spawn(
+        [sys.executable, "-m", "tradeops.venue", "--config", str(config)], log=log, environment=file.read().environment()
+    )
     state = file.update(lambda now: msgspec.structs.replace(now, daemons=now.daemons | {VENUE: venue}))
     deadline = clock.monotonic_ns() + int(_VENUE_S * NS_PER_S)
     while '"ready": true' not in log.read_text():
@@ -85,7 +87,11 @@ def down(folder: Path, clock: Clock, progress: Progress) -> None:
     """Take everything of the lab away, whatever state it is in. Raises LabError when there is none, or something stays."""
     folder = folder.absolute()
     state = StateFile(folder).read()
-    processes.end([*state.daemons.values(), *(proc for fault in state.faults for proc in fault.procs)], clock, grace_s=_GRACE_S)
+    noted = [*state.daemons.values(), *(proc for fault in state.faults for proc in fault.procs)]
+    ours = [*noted, *processes.marked([state.mark])]  # marked: also what was started and never noted
+    for proc in ours:
+        processes.send(proc, signal.SIGKILL)
+    processes.wait_gone(ours, clock, _GONE_S)
     driver_of(folder, clock).down(progress)
     _forget(folder)
 
@@ -119,8 +125,3 @@ def _forget(folder: Path) -> None:
     hosts = folder / "hosts"
     if hosts.is_dir() and not any(hosts.iterdir()):
         hosts.rmdir()
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what concerns the operator alone."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TRADEOPS_")}

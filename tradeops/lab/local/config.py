@@ -9,8 +9,6 @@ import msgspec
 from tradeops.contracts.layout import HostLayout
 
 SCHEMA = "tradeops/lab-local-host/v1"
-LAB_MARK = "TRADEOPS_LAB"
-"""Environment variable of the daemons of all hosts of a lab: its id."""
 HOST_MARK = "TRADEOPS_LAB_HOST"
 """Environment variable of what runs on one host: `LAB/HOST`. What is left of a host is found by it."""
 

@@ -23,7 +23,7 @@ from tradeops.lab.driver import Progress, Settings, Wish, host_name
 from tradeops.lab.errors import LabError, LabUnsupported
 from tradeops.lab.keys import make_key
 from tradeops.lab.local import config
-from tradeops.lab.local.config import HOST_MARK, LAB_MARK, LocalHost
+from tradeops.lab.local.config import HOST_MARK, LocalHost
 from tradeops.lab.local.faults import CONFIG_NAME, LocalFaults
 from tradeops.lab.local.manager import Manager
 from tradeops.lab.state import SCHEMA, Fault, LabHost, LabState, StateFile, new_id
@@ -75,7 +75,7 @@ class LocalDriver:
         """See Driver."""
         state = self._state.read()
         self._end(state.hosts)
-        self._sweep([f"{LAB_MARK}={state.id}"])
+        self._sweep([state.mark])
         for host in state.hosts:
             shutil.rmtree(run_folder(state.id, host.name), ignore_errors=True)
             _remove(Path(host.folder))
@@ -90,7 +90,7 @@ class LocalDriver:
 
     def power_cut(self, host: LabHost) -> None:
         """See Driver."""
-        self._end([host], gently=False)
+        self._end([host])
 
     def inject(self, host: LabHost, kind: str, settings: Settings) -> Fault:
         """See Driver."""
@@ -104,7 +104,7 @@ class LocalDriver:
         """Boot them with one process that forks them all, and wait until each answers."""
         argv = [sys.executable, "-m", "tradeops.lab.local.hostd", *(str(config_path(host)) for host in hosts)]
         try:
-            done = subprocess.run(argv, capture_output=True, timeout=_BOOT_S, check=False, env=_environment(self._state.read().id))
+            done = subprocess.run(argv, capture_output=True, timeout=_BOOT_S, check=False, env=self._state.read().environment())
         except subprocess.TimeoutExpired:
             raise LabError(f"the hosts do not start within {_BOOT_S:g} s") from None
         if done.returncode:
@@ -130,11 +130,9 @@ class LocalDriver:
                 raise LabError("its supervisord does not answer", where=host.name, next=f"see {host.folder}/logs/manager.log")
             self._clock.sleep_s(_POLL_S)
 
-    def _end(self, hosts: Sequence[LabHost], *, gently: bool = True) -> None:
-        """The two daemons of each, then whatever carries the host's mark."""
-        daemons = [proc for host in hosts for proc in (host.init, host.manager) if proc]
-        if gently:
-            processes.end(daemons, self._clock, grace_s=_GRACE_S)
+    def _end(self, hosts: Sequence[LabHost]) -> None:
+        """The two daemons of each, so that nobody starts anything again, then whatever carries the host's mark."""
+        daemons = [proc for host in hosts for proc in (host.manager, host.init) if proc]
         for proc in daemons:
             processes.send(proc, signal.SIGKILL)
         self._sweep([mark for host in hosts for mark in _marks(host)])
@@ -259,11 +257,6 @@ def _marks(host: LabHost) -> list[str]:
     """What the processes of a host carry: the lab's own mark, and the root that the start stub names."""
     lab = config.load(config_path(host)) if config_path(host).exists() else None
     return [f"TRADEOPS_ROOT={host.root}", *([f"{HOST_MARK}={lab.mark}"] if lab else [])]
-
-
-def _environment(lab: str) -> dict[str, str]:
-    """Ours without what concerns the operator alone (keys, fleet), and with the lab's mark."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TRADEOPS_")} | {LAB_MARK: lab}
 
 
 def _remove(folder: Path) -> None:

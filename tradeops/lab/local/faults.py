@@ -21,6 +21,7 @@ from tradeops.lab.state import Fault, LabHost
 
 CONFIG_NAME = "host.json"
 _KEPT = ".before-fault"
+_SHUTDOWN_S = 15.0
 DOORS = ("ssh", "control")
 
 _REASONS = {
@@ -179,6 +180,9 @@ class LocalFaults:
         self._driver.boot(host)
 
     def _reboot(self, host: LabHost, settings: dict[str, str]) -> Fault:
+        """Its service manager stops what it runs, as an orderly shutdown does."""
+        if host.manager is not None:
+            processes.end([host.manager], self._clock, grace_s=_SHUTDOWN_S)
         self._driver.power_cut(host)
         self._driver.boot(host)
         return Fault(host.name, "")

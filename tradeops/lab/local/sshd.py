@@ -16,6 +16,8 @@ from tradeops.lab.proxy import Mischief, Proxy
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEEPALIVE_S = 15
+_starting: set[asyncio.Task[None]] = set()
+"""Held here until they are done: the loop itself forgets its tasks."""
 
 
 class _Login(asyncssh.SSHServer):
@@ -63,7 +65,6 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         self._process: asyncio.SubprocessTransport | None = None
         self._early: list[bytes | None] = []
         self._command = ""
-        self._starting: asyncio.Task[None] | None = None
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         self._channel = chan
@@ -77,7 +78,9 @@ class _Session(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        self._starting = asyncio.get_running_loop().create_task(self._start())
+        starting = asyncio.get_running_loop().create_task(self._start())
+        _starting.add(starting)
+        starting.add_done_callback(_starting.discard)
 
     async def _start(self) -> None:
         argv = list(self._host.forced_argv) if self._forced else ["/bin/sh", "-c", self._command]
@@ -189,7 +192,10 @@ class _Process(asyncio.SubprocessProtocol):
         asyncio.get_running_loop().call_soon(self._session.input_paused, False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        code = self._transport.get_returncode() if self._transport else None
+        code = None
+        if self._transport is not None:
+            code = self._transport.get_returncode()
+            self._transport.close()
         self._session.ended(255 if code is None else code)
 
 
