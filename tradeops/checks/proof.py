@@ -12,6 +12,9 @@ from tradeops.contracts.identity import Identity, IdentityReport
 from tradeops.contracts.manifest import Release
 from tradeops.fleet.host import Host
 
+PROCESS = "process"
+"""The check that the service has a process at all."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -65,7 +68,7 @@ def _file_findings(name: str, proof: Proof) -> list[Finding]:
 def _process_findings(host: Host, expected: Expected, proof: Proof) -> list[Finding]:
     process = proof.process
     if process is None:
-        return [Finding(host.name, "process", Verdict.NO, "none runs")]
+        return [Finding(host.name, PROCESS, Verdict.NO, "none runs")]
     tree = PurePosixPath(host.root) / "releases" / expected.release.removeprefix("sha256:")
     inside = PurePosixPath(process.working_folder).is_relative_to(tree)
     program = PurePosixPath(process.executable).is_relative_to(tree) or any(

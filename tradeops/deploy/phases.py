@@ -9,8 +9,8 @@ import msgspec
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import MixedFleet, TradeopsError
-from tradeops.checks.finding import Finding, open_findings
-from tradeops.checks.proof import Expected, prove_host
+from tradeops.checks.finding import Finding, Verdict, open_findings
+from tradeops.checks.proof import PROCESS, Expected, prove_host
 from tradeops.checks.smoke import kills_on, smoke_host
 from tradeops.contracts.agent import AgentVerb, Lock, Proof, Stopped
 from tradeops.contracts.directive import DirectiveReply, Verb
@@ -180,7 +180,7 @@ def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) 
     with crew.phase("prove", wave):
         for files in (False, True):
             poll = partial(_prove_once, crew, expected=expected, files=files)
-            settle(crew, "prove", wave, poll, lambda _, found: _words(open_findings(found)), deadline_s=limit_s)
+            settle(crew, "prove", wave, poll, lambda _, found: _words(open_findings(found)), deadline_s=limit_s, hopeless=_is_gone)
         for name in wave:
             crew.states[name].proved = expected(name).release
 
@@ -196,6 +196,11 @@ def _prove_once(
         return prove_host(host, expected(host.name), proof, reports.get(host.name), files=files)
 
     return crew.site.fan_out.run(crew.hosts(names), prove_one, deadline_s=deadlines.verb)
+
+
+def _is_gone(findings: Sequence[Finding]) -> bool:
+    """A process that was started and is no more does not come up by waiting."""
+    return any(finding.check == PROCESS and finding.verdict is Verdict.NO for finding in findings)
 
 
 def _proof(crew: Crew, name: str, *, rehash: bool) -> Proof:
@@ -292,26 +297,32 @@ def settle(
     open_point: Callable[..., str],
     *,
     deadline_s: float,
+    hopeless: Callable[..., bool] = lambda _value: False,
 ) -> None:
-    """Poll the hosts until `open_point` has nothing left to say of any. Raises PhaseFailed with what is left at the deadline."""
+    """Poll the hosts until `open_point` has nothing left to say of any.
+
+    Raises PhaseFailed with what is left at the deadline, or as soon as a value is `hopeless`.
+    """
     clock = crew.site.clock
     until_ns = clock.monotonic_ns() + int(deadline_s * NS_PER_S)
     pending = list(wave)
     while True:
         crew.keep_leases()
-        failures = _left(crew, poll(pending), open_point)
+        outcomes = poll(pending)
+        failures = _left(outcomes, open_point)
         for name in pending:
             crew.tell(phase, name, "started" if name in failures else "done", failures[name].what if name in failures else "")
         pending = [name for name in pending if name in failures]
         if not pending:
             return
         crew.raise_kill(failures)
-        if clock.monotonic_ns() >= until_ns:
+        lost = any(isinstance(outcome, Done) and hopeless(outcome.value) for outcome in outcomes.values())
+        if lost or clock.monotonic_ns() >= until_ns:
             raise PhaseFailed(phase, failures)
         clock.sleep_s(_POLL_S)
 
 
-def _left(crew: Crew, outcomes: Mapping[str, Outcome[object]], open_point: Callable[..., str]) -> dict[str, TradeopsError]:
+def _left(outcomes: Mapping[str, Outcome[object]], open_point: Callable[..., str]) -> dict[str, TradeopsError]:
     failures: dict[str, TradeopsError] = {}
     for name, outcome in outcomes.items():
         if not isinstance(outcome, Done):
