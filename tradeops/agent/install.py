@@ -63,7 +63,7 @@ def install(spec: dict[str, Any], tree: Path) -> dict[str, Any]:
     for name, (module, says, args) in _LAUNCHERS.items():
         text = _LAUNCHER.format(interpreter=host.interpreter, says=says, module=module, args=args)
         _write(layout.bin / name, text.encode(), 0o755, changed)
-    install_users.let_in(layout, host, spec.get("login"), changed)
+    install_users.let_in(layout, spec.get("login"), changed)
     install_units.ensure(context, changed, restart=bool(changed))
     return {"host": host.host, "platform": digest, "changed": changed}
 

@@ -98,18 +98,18 @@ WantedBy=multi-user.target
 """
 
 
-def ensure(context: Context, changed: list[str], *, restart: bool) -> None:
-    """Write the units; see that the guard runs, freshly started when `restart`. Raises AgentError, OSError."""
-    stale = context.host.service_manager == "systemd" and _units(context, changed)
+def ensure(context: Context, changed: list[str], *, restart: bool, folder: Path = UNITS) -> None:
+    """Write the units to `folder`; see that the guard runs, freshly started when `restart`. Raises AgentError, OSError."""
+    stale = context.host.service_manager == "systemd" and _units(context, changed, folder)
     _guard(context, restart or stale)
 
 
-def _units(context: Context, changed: list[str]) -> bool:
+def _units(context: Context, changed: list[str], folder: Path) -> bool:
     """Write and enable them; whether one was not as it should be."""
     files = unit_files(context)
-    stale = [name for name, text in files.items() if not _is(UNITS / name, text)]
+    stale = [name for name, text in files.items() if not _is(folder / name, text)]
     for name in stale:
-        write_atomic(UNITS / name, files[name].encode(), 0o644)
+        write_atomic(folder / name, files[name].encode(), 0o644)
         changed.append(name)
     if stale:
         _systemctl("daemon-reload")

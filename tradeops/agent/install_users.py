@@ -17,8 +17,8 @@ from .hostfile import HostFile
 from .names import Layout
 from .sshkey import parse_line
 
-SUDOERS = Path("/etc/sudoers.d/tradeops")
-_HOMES = Path("/var/lib/tradeops-login")
+SUDOERS = "etc/sudoers.d/tradeops"
+HOMES = "var/lib/tradeops-login"
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _TIMEOUT_S = 30
 
@@ -47,14 +47,14 @@ def ensure(host: HostFile, login: dict[str, Any] | None, changed: list[str]) -> 
         if user:
             _add(user, "/nonexistent", "/usr/sbin/nologin", changed)
     if login and login["user"] != "root":
-        _add(login["user"], str(_HOMES / login["user"]), "/bin/sh", changed)
+        _add(login["user"], f"/{HOMES}/{login['user']}", "/bin/sh", changed)
     return People(me, _owner(host.guard_user) or me, _owner(host.trader_user) or me)
 
 
-def let_in(layout: Layout, host: HostFile, login: dict[str, Any] | None, changed: list[str]) -> None:
+def let_in(layout: Layout, login: dict[str, Any] | None, changed: list[str], top: Path = Path("/")) -> None:
     """The operator's keys: a forced command and nothing else, in a file that the login cannot change.
 
-    login: {user, keys: public lines}; None: somebody else looks after it (local lab).
+    login: {user, keys: public lines}; None: somebody else looks after it (local lab).  top: the file tree of the host.
     """
     if login is None:
         return
@@ -62,20 +62,19 @@ def let_in(layout: Layout, host: HostFile, login: dict[str, Any] | None, changed
     command = agent if user == "root" else f"sudo -n {agent}"
     lines = [f'restrict,command="{command}" {_key(line)}' for line in login["keys"]]
     if user == "root":
-        _merge_root_keys(lines, agent, changed)
+        _merge_root_keys(top / "root/.ssh/authorized_keys", lines, agent, changed)
         return
-    home = _HOMES / user
-    for folder in (_HOMES, home, home / ".ssh"):
-        folder.mkdir(mode=0o755, exist_ok=True)
-        os.chown(folder, 0, 0)
+    home = top / HOMES / user
+    for folder in (home.parent, home, home / ".ssh"):
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.chown(folder, os.getuid(), os.getgid())
         folder.chmod(0o755)
     _put(home / ".ssh" / "authorized_keys", "\n".join(lines) + "\n", 0o644, changed)
-    _put(SUDOERS, f'Defaults:{user} !requiretty\n{user} ALL=(root) NOPASSWD: {agent} ""\n', 0o440, changed)
+    _put(top / SUDOERS, f'Defaults:{user} !requiretty\n{user} ALL=(root) NOPASSWD: {agent} ""\n', 0o440, changed)
 
 
-def _merge_root_keys(lines: list[str], agent: str, changed: list[str]) -> None:
+def _merge_root_keys(path: Path, lines: list[str], agent: str, changed: list[str]) -> None:
     """Root logs in for the admin as well: only the lines that force the agent are ours."""
-    path = Path("/root/.ssh/authorized_keys")
     path.parent.mkdir(mode=0o700, exist_ok=True)
     kept = [line for line in path.read_text().splitlines() if f'command="{agent}"' not in line] if path.exists() else []
     _put(path, "\n".join([*kept, *lines]) + "\n", 0o600, changed)
