@@ -60,7 +60,6 @@ class SimHost:
     working: int = 3
     pid_next: int = 1000
     roster_number: int = 1
-    bytes_received: int = 0
 
     # ---- truth, for invariants -------------------------------------------------------------------------------------
 
@@ -146,7 +145,6 @@ class SimHost:
 
     def _do_receive(self, *, body: bytes, **_: Any) -> dict[str, Any]:
         self._need_disk()
-        self.bytes_received += len(body)
         if "lying_copy" not in self.faults:
             self.blobs |= set(body.decode().split())
         return {"stored": len(body.decode().split())}

@@ -42,7 +42,6 @@ class Plan(msgspec.Struct, frozen=True):
     overlay: int
     hosts: tuple[HostPlan, ...]
     bytes_new: int
-    flags_on: tuple[str, ...]
     changes: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -90,7 +89,6 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         overlay=site.overlay_number,
         hosts=parts,
         bytes_new=_bytes_new(predicate, before),
-        flags_on=tuple(flag.id for flag in predicate.flags if flag.on),
         changes=tuple(change for old in before for change in _changes(old.predicate, predicate)),
         notes=_notes(facts, olds, release),
     )
