@@ -15,7 +15,7 @@ from tradeops.contracts.codec import decode
 from tradeops.contracts.host import HostFile
 from tradeops.contracts.layout import HostLayout
 from tradeops.lab import processes
-from tradeops.lab.errors import LabError
+from tradeops.lab.errors import LabError, LabMisused
 from tradeops.lab.kinds import number
 from tradeops.lab.state import Fault, LabHost
 
@@ -55,7 +55,7 @@ def host_file(hands: Hands, host: LabHost) -> HostFile:
     try:
         return decode(path.read_bytes(), HostFile, source=str(path))
     except OSError:
-        raise LabError("the host is not enrolled", where=host.name, next="`tradeops fleet enroll` it first") from None
+        raise LabMisused("the host is not enrolled", where=host.name, next="`tradeops fleet enroll` it first") from None
 
 
 def trader_units(hands: Hands, host: LabHost, slot: str) -> dict[str, str]:
@@ -63,11 +63,11 @@ def trader_units(hands: Hands, host: LabHost, slot: str) -> dict[str, str]:
     units = host_file(hands, host).units
     if slot:
         if slot not in units:
-            raise LabError(f"has no slot {slot!r}", where=host.name, next=f"one of: {', '.join(units)}")
+            raise LabMisused(f"has no slot {slot!r}", where=host.name, next=f"one of: {', '.join(units)}")
         return {slot: units[slot]}
     running = {name: unit for name, unit in units.items() if hands.unit_pid(host, unit) is not None}
     if not running:
-        raise LabError("no trader runs", where=host.name, next="deploy a release, or name the slot")
+        raise LabMisused("no trader runs", where=host.name, next="deploy a release, or name the slot")
     return running
 
 
@@ -109,7 +109,7 @@ def _change_file(hands: Hands, host: LabHost, settings: dict[str, str]) -> Fault
     tree = hands.path(host, HostLayout(Path(host.root)).slot(slot) / "current") / "tree"
     path = tree / settings["file"] if settings["file"] else _any_file(host, tree)
     if not path.resolve().is_relative_to(tree.resolve()) or not path.is_file():
-        raise LabError(f"the release has no file {settings['file']!r}", where=host.name)
+        raise LabMisused(f"the release has no file {settings['file']!r}", where=host.name)
     _turn_last_bit(host, path)
     return Fault(host.name, "", {"path": str(path)})
 
@@ -153,7 +153,7 @@ def _extra_process(hands: Hands, host: LabHost, settings: dict[str, str]) -> Fau
     wanted = settings["release"].removeprefix("sha256:")
     chosen = [name for name in names if name.startswith(wanted)] if wanted else [n for n in names if n not in current] or names
     if not chosen:
-        raise LabError("has no such release" if wanted else "has no release", where=host.name, next="deploy one first")
+        raise LabMisused("has no such release" if wanted else "has no release", where=host.name, next="deploy one first")
     tree = str(layout.releases / chosen[0] / "tree")
     said = {"TRADEOPS_ROOT": host.root, "TRADEOPS_SLOT": next(iter(who.units))}
     proc = hands.spawn(host, [host.interpreter, "-I", "-c", _IDLE, tree], who.trader_user, said)

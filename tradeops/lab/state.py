@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tradeops.base.durable import read_bounded, write_atomic
-from tradeops.lab.errors import LabError
+from tradeops.lab.errors import LabError, LabMisused
 from tradeops.lab.processes import Proc
 
 SCHEMA = "tradeops/lab/v1"
@@ -80,7 +80,7 @@ class LabState(msgspec.Struct, frozen=True):
         for host in self.hosts:
             if host.name == name:
                 return host
-        raise LabError(f"the lab has no host {name!r}", where=self.folder, next=f"its hosts: {', '.join(h.name for h in self.hosts)}")
+        raise LabMisused(f"the lab has no host {name!r}", where=self.folder, next=f"its hosts: {', '.join(h.name for h in self.hosts)}")
 
     @property
     def mark(self) -> str:
@@ -119,7 +119,7 @@ class StateFile:
         try:
             return msgspec.json.decode(read_bounded(self._path, _BYTES_MAX), type=LabState)
         except FileNotFoundError:
-            raise LabError("there is no lab here", where=str(self.folder), next="`tradeops lab up` makes one") from None
+            raise LabMisused("there is no lab here", where=str(self.folder), next="`tradeops lab up` makes one") from None
         except (msgspec.DecodeError, OSError) as error:
             raise LabError(f"the lab's state cannot be read: {error}", where=str(self._path)) from None
 
@@ -127,7 +127,7 @@ class StateFile:
         """Write the first state. Raises LabError when there is a lab already."""
         with self._locked():
             if self._path.exists():
-                raise LabError(
+                raise LabMisused(
                     "there is a lab here already", where=str(self.folder), next=f"`tradeops lab down {self.folder}` takes it down"
                 )
             self._write(state)

@@ -101,3 +101,49 @@ def test_tools_say_what_went_wrong() -> None:
 def test_unsupported_is_a_usage_error() -> None:
     """Exit 2: nothing was done."""
     assert LabUnsupported("x").exit_code == 2
+
+
+_DEBOOTSTRAP = """#!/bin/sh
+for last in "$@"; do :; done
+mkdir -p "$last/etc/ssh/sshd_config.d" "$last/etc/systemd/system" "$last/var/lib/dbus" "$last/var/cache/apt/archives"
+touch "$last/etc/machine-id" "$last/etc/ssh/ssh_host_rsa_key" "$last/var/cache/apt/archives/x.deb"
+echo "I: Retrieving $*"
+exit {code}
+"""
+
+
+def _fake_debootstrap(folder: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    program = folder / "bin" / "debootstrap"
+    program.parent.mkdir()
+    program.write_text(_DEBOOTSTRAP.format(code=code))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+def test_an_image_is_built_whole_without_an_identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No machine id, no host keys, no package files; timers masked; leftovers of a killed build go; it is built once."""
+    _fake_debootstrap(tmp_path, monkeypatch, 0)
+    cache, said = tmp_path / "cache", list[str]()
+    (cache / ".build-leftover").mkdir(parents=True)
+    built = image.ensure(said.append, cache)
+    assert sorted(path.name for path in cache.iterdir()) == [".lock", built.name]
+    assert not (built / "etc/machine-id").exists()
+    assert (built / "var/lib/dbus/machine-id").readlink() == Path("/etc/machine-id")
+    assert list((built / "etc/ssh").glob("ssh_host_*")) == []
+    assert not (built / "var/cache/apt/archives").exists()
+    assert {(built / "etc/systemd/system" / unit).readlink() for unit in image.MASKED} == {Path("/dev/null")}
+    assert any("Retrieving" in line and "sudo" in line and image.SUITE in line for line in said)
+    said.clear()
+    assert image.ensure(said.append, cache) == built
+    assert said == []
+
+
+def test_a_build_that_fails_leaves_no_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And says what debootstrap said, or that it is not there."""
+    _fake_debootstrap(tmp_path, monkeypatch, 3)
+    with pytest.raises(LabError, match="debootstrap ended with 3: I: Retrieving"):
+        image.ensure(lambda _line: None, tmp_path / "cache")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [".lock"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="not on this machine"):
+        image.ensure(lambda _line: None, tmp_path / "cache")

@@ -9,8 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import asyncssh
+import msgspec
 import pytest
 
+from tests.support.wait import until
 from tradeops.lab.keys import make_key
 from tradeops.lab.local import config, sshd
 from tradeops.lab.local.config import LocalHost
@@ -107,8 +109,6 @@ def test_the_operator_gets_the_forced_command_whatever_is_asked(host: LocalHost)
 
 def test_a_forced_command_that_cannot_start_is_127(host: LocalHost) -> None:
     """As a shell says it."""
-    import msgspec
-
     broken = msgspec.structs.replace(host, forced_argv=("/no/such/agent",))
 
     async def act(_doors: sshd.Doors, port: int) -> None:
@@ -155,9 +155,7 @@ def test_a_lost_client_ends_the_input_of_its_command(host: LocalHost) -> None:
         running = await connection.create_process(f"echo up; cat > /dev/null; touch {note}")
         assert await running.stdout.readline() == "up\n"
         connection.abort()
-        async with asyncio.timeout(10):
-            while not note.exists():
-                await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, note.exists, 10)
 
     _with(host, act)
 
@@ -167,9 +165,7 @@ def test_doors_are_moved_and_shut_by_order(host: LocalHost) -> None:
 
     async def act(_doors: sshd.Doors, _port: int) -> None:
         serving = asyncio.create_task(sshd.serve(host))
-        async with asyncio.timeout(10):
-            while not host.door_socket.exists():
-                await asyncio.sleep(0.01)
+        await asyncio.to_thread(until, host.door_socket.exists, 10)
         assert host.door_socket.stat().st_mode & 0o777 == 0o600
         for door in ("ssh", "control"):
             assert await asyncio.to_thread(sshd.order, host, door, ("127.0.0.1", 0)) == "ok"
@@ -185,7 +181,6 @@ def test_doors_are_moved_and_shut_by_order(host: LocalHost) -> None:
 
 def test_the_control_door_passes_on_to_the_guard(host: LocalHost) -> None:
     """And resets a client when no guard listens."""
-    import msgspec
 
     async def scenario() -> None:
         async def guard(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

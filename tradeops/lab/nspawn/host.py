@@ -12,7 +12,7 @@ import msgspec
 
 from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.lab import processes
-from tradeops.lab.errors import LabError
+from tradeops.lab.errors import LabError, LabMisused
 from tradeops.lab.keys import make_key
 from tradeops.lab.nspawn import cgroups
 from tradeops.lab.nspawn.image import mounts_below
@@ -152,7 +152,7 @@ def enter(host: LabHost, argv: Sequence[str], *, text: str | None = None, timeou
     """Run a command inside the host as its root; what it prints. Raises LabError."""
     first = leader(host)
     if first is None:
-        raise LabError("the host is down", where=host.name, next=f"heal its power-cut to boot {host.name}")
+        raise LabMisused("the host is down", where=host.name, next=f"heal its power-cut to boot {host.name}")
     return run(
         ["nsenter", "-t", str(first.pid), "-m", "-p", "-u", "-i", "-n", "--", *argv], text=text, timeout_s=timeout_s, where=host.name
     )
