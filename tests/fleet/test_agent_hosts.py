@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from tests.fleet.conftest import Lab
-from tests.support.agenthost import HOST, Agent, ManagedHost, ProcessAgent, plain
+from tests.support.agenthost import HOST, ManagedHost, plain
+from tests.support.agentsession import Agent, ProcessAgent
 from tests.support.wait import until
 from tradeops.base.clock import SystemClock
 from tradeops.contracts.agent import Facts, Proof, Stopped

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.agenthost import AGENT, GUARD, Agent, ManagedHost, frame, plain
+from tests.support.agenthost import AGENT, GUARD, ManagedHost, frame, plain
+from tests.support.agentsession import Agent
 from tests.support.wait import until
 from tradeops.agent import install_units
 from tradeops.agent.clock import Clock

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.agenthost import Agent, ManagedHost, TestRelease, envelope, plain
+from tests.support.agenthost import ManagedHost, TestRelease, envelope, plain
+from tests.support.agentsession import Agent
 from tests.support.wait import until
 from tradeops.base.digest import digest_bytes
 from tradeops.contracts.agent import Proof, Stopped

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support.agenthost import FLEET, HOST, AgentGone, ManagedHost
+from tests.support.agenthost import FLEET, HOST, ManagedHost
+from tests.support.agentsession import AgentGone
 from tradeops.contracts.agent import PROTOCOL, Facts, Hello
 
 
