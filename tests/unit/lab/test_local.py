@@ -7,18 +7,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.support.wait import until
-from tradeops.base.clock import SystemClock
+from tests.unit.lab.conftest import CLOCK, Lab, quiet
 from tradeops.base.errors import UsageError
-from tradeops.contracts.host import SCHEMA, HostFile
 from tradeops.contracts.layout import HostLayout
 from tradeops.lab import processes
 from tradeops.lab.driver import Wish
@@ -26,76 +22,14 @@ from tradeops.lab.errors import LabError, LabUnsupported
 from tradeops.lab.faults import driver_of, heal, inject
 from tradeops.lab.keys import make_key
 from tradeops.lab.local import config, manager
-from tradeops.lab.local.driver import LocalDriver, config_path
-from tradeops.lab.local.manager import Manager
-from tradeops.lab.state import LabHost, LabState, StateFile
+from tradeops.lab.local.driver import LocalDriver
+from tradeops.lab.state import LabHost, StateFile
 
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.timeout(60),
     pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH's client"),
 ]
-
-CLOCK = SystemClock()
-RELEASE = "ab" * 32
-OLDER = "12" * 32
-
-
-def _quiet(_line: str) -> None:
-    """Progress that nobody reads."""
-
-
-@dataclass(frozen=True)
-class Lab:
-    """Two hosts that are up."""
-
-    folder: Path
-    driver: LocalDriver
-
-    @property
-    def state(self) -> LabState:
-        """As lab.json has it now."""
-        return StateFile(self.folder).read()
-
-    def host(self, name: str) -> LabHost:
-        """As lab.json has it now."""
-        return self.state.host(name)
-
-    def ssh(
-        self, name: str, command: str, user: str = "admin", *, key: str = "admin", data: bytes = b""
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Plain OpenSSH with the pinned key."""
-        return subprocess.run(self.argv(name, command, user, key), input=data, capture_output=True, timeout=20, check=False)
-
-    def argv(self, name: str, command: str, user: str = "admin", key: str = "admin") -> list[str]:
-        """Its command line."""
-        host = self.host(name)
-        known = self.folder / f"known-{key}"
-        known.write_text(f"[{host.address}]:{host.port} {host.host_key}\n")
-        argv = ["ssh", "-F", "none", "-i", str(self.folder / key), "-p", str(host.port)]
-        for option in ("BatchMode=yes", "IdentitiesOnly=yes", f"UserKnownHostsFile={known}", "StrictHostKeyChecking=yes", "LogLevel=ERROR"):
-            argv += ["-o", option]
-        return [*argv, f"{user}@{host.address}", command]
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Brought up once."""
-    folder = tmp_path_factory.mktemp("local")
-    driver = LocalDriver(folder, CLOCK)
-    key = make_key(folder / "admin")
-    driver.up(Wish(folder, 2, key, (key,)), _quiet)
-    make_key(folder / "stranger")
-    yield Lab(folder, driver)
-    driver.down(_quiet)
-
-
-@pytest.fixture
-def lab(two: Lab) -> Iterator[Lab]:
-    """The same; faults that a test left are healed."""
-    yield two
-    for host in two.state.hosts:
-        heal(two.folder, host.name, None, CLOCK)
 
 
 def _banner(host: LabHost, timeout_s: float = 1.0) -> str:
@@ -229,52 +163,6 @@ def test_what_cannot_be_done_here_says_why(lab: Lab) -> None:
         inject(lab.folder, "h1", "guard-freeze", {}, CLOCK)
 
 
-@pytest.fixture
-def running(lab: Lab) -> Iterator[tuple[Lab, HostLayout, Manager]]:
-    """h2 as enrolment and two deploys would leave it, with small daemons in the places of guard and trader."""
-    host = lab.host("h2")
-    layout = HostLayout(Path(host.root))
-    loop = "import sys, time\nprint(sys.argv, flush=True)\nwhile True: time.sleep(3600)\n"
-    for name in (RELEASE, OLDER):
-        (layout.releases / name / "tree" / "config").mkdir(parents=True)
-        (layout.releases / name / "tree" / "config" / "trader.yml").write_text("limits: 1\n")
-    for path in (layout.platform / "guard.py", layout.root / "bin" / "tradeops-start"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(loop)
-    layout.slot("blue").mkdir(parents=True)
-    (layout.slot("blue") / "current").symlink_to(layout.releases / RELEASE)
-    units = {"blue": "trader-blue", "green": "trader-green"}
-    who = HostFile(SCHEMA, host.name, "lab", "trader", "supervisord", units, "guard", sys.executable, host.address, host.control_port)
-    layout.host_file.parent.mkdir(parents=True)
-    layout.host_file.write_bytes(msgspec.json.encode(who))
-    told = Manager(host.name, config.load(config_path(host)).supervisor_socket)
-    told.start("guard")
-    told.start("trader-blue")
-    yield lab, layout, told
-    heal(lab.folder, "h2", None, CLOCK)
-    for program in ("guard", "trader-blue"):
-        if told.pid(program):
-            told.stop(program)
-    shutil.rmtree(layout.root)
-    layout.root.mkdir()
-
-
-def _stat_state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-@pytest.mark.parametrize(("kind", "program"), [("guard-freeze", "guard"), ("trader-freeze", "trader-blue")])
-def test_frozen_daemons_stand_still_until_healed(running: tuple[Lab, HostLayout, Manager], kind: str, program: str) -> None:
-    """SIGSTOP to the process the service manager knows."""
-    lab, _layout, told = running
-    pid = told.pid(program)
-    assert pid is not None
-    inject(lab.folder, "h2", kind, {}, CLOCK)
-    assert until(lambda: _stat_state(pid) == "T", 5)
-    heal(lab.folder, "h2", kind, CLOCK)
-    assert until(lambda: _stat_state(pid) != "T", 5)
-
-
 def test_the_guard_is_reached_through_the_hosts_cable(lab: Lab) -> None:
     """Its port passes on, is reset where no guard listens, refuses when told to, and hangs with the host's when it is cut off."""
     host = lab.host("h1")
@@ -315,76 +203,16 @@ def _ask_guard(host: LabHost, guard: socket.socket) -> bytes:
         raise AssertionError("the guard's port does not pass on")
 
 
-def test_killed_trader_is_dead_until_healed(running: tuple[Lab, HostLayout, Manager]) -> None:
-    """No restart by the manager."""
-    lab, _layout, told = running
-    inject(lab.folder, "h2", "trader-kill", {"slot": "blue"}, CLOCK)
-    assert until(lambda: told.pid("trader-blue") is None, 5)
-    heal(lab.folder, "h2", "trader-kill", CLOCK)
-    assert told.pid("trader-blue") is not None
-    with pytest.raises(LabError, match="no slot 'red'"):
-        inject(lab.folder, "h2", "trader-kill", {"slot": "red"}, CLOCK)
-
-
-def test_one_bit_changes_and_changes_back(running: tuple[Lab, HostLayout, Manager]) -> None:
-    """Size, mode and times stay: only a digest tells."""
-    lab, layout, _told = running
-    path = layout.releases / RELEASE / "tree" / "config" / "trader.yml"
-    path.chmod(0o444)
-    before, stat = path.read_bytes(), path.stat()
-    inject(lab.folder, "h2", "changed-file", {}, CLOCK)
-    after = path.stat()
-    assert path.read_bytes() != before
-    assert (after.st_size, after.st_mode, after.st_mtime_ns) == (stat.st_size, stat.st_mode, stat.st_mtime_ns)
-    heal(lab.folder, "h2", "changed-file", CLOCK)
-    assert path.read_bytes() == before
-    with pytest.raises(LabError, match="no file"):
-        inject(lab.folder, "h2", "changed-file", {"file": "../../../etc/host.json"}, CLOCK)
-
-
-def test_an_extra_process_runs_an_older_release(running: tuple[Lab, HostLayout, Manager]) -> None:
-    """Its working folder is the old tree, and no unit knows it."""
-    lab, layout, told = running
-    fault = inject(lab.folder, "h2", "extra-process", {}, CLOCK)
-    (proc,) = fault.procs
-    assert until(lambda: Path(f"/proc/{proc.pid}/cwd").readlink() == layout.releases / OLDER / "tree", 5)
-    assert proc.pid not in (told.pid("trader-blue"), told.pid("guard"))
-    heal(lab.folder, "h2", "extra-process", CLOCK)
-    assert until(lambda: not processes.alive(proc), 5)
-
-
-def test_clock_offset_is_written_and_daemons_restarted(running: tuple[Lab, HostLayout, Manager]) -> None:
-    """Daemons read it as they start."""
-    lab, layout, told = running
-    before = told.pid("guard")
-    inject(lab.folder, "h2", "clock", {"ms": "-1500"}, CLOCK)
-    assert msgspec.json.decode(layout.host_file.read_bytes(), type=HostFile).clock_offset_ns == -1_500_000_000
-    assert told.pid("guard") not in (None, before)
-    heal(lab.folder, "h2", "clock", CLOCK)
-    assert msgspec.json.decode(layout.host_file.read_bytes(), type=HostFile).clock_offset_ns == 0
-
-
-def test_an_enrolled_host_starts_its_guard_when_it_boots(running: tuple[Lab, HostLayout, Manager]) -> None:
-    """The trader waits to be started; the guard does not."""
-    lab, _layout, told = running
-    inject(lab.folder, "h2", "power-cut", {}, CLOCK)
-    with pytest.raises(LabError, match="does not answer"):
-        told.pid("guard")
-    heal(lab.folder, "h2", "power-cut", CLOCK)
-    assert until(lambda: told.pid("guard"), 5)
-    assert told.pid("trader-blue") is None
-
-
 def test_down_leaves_no_process_and_no_folder_also_after_a_kill(tmp_path: Path) -> None:
     """The operator died while it brought hosts up: what runs is found by the lab's mark."""
     driver = LocalDriver(tmp_path, CLOCK)
-    state = driver.up(Wish(tmp_path, 2, make_key(tmp_path / "admin")), _quiet)
+    state = driver.up(Wish(tmp_path, 2, make_key(tmp_path / "admin")), quiet)
     daemons = [proc for host in state.hosts for proc in (host.init, host.manager) if proc]
     assert len(daemons) == 4
     # as if nobody had come to write the pids down
     StateFile(tmp_path).update(lambda now: msgspec.structs.replace(now, hosts=tuple(_unknown(host) for host in now.hosts)))
     processes.send(daemons[0], signal.SIGSTOP)
-    driver.down(_quiet)
+    driver.down(quiet)
     assert until(lambda: not any(processes.alive(proc) for proc in daemons), 5)
     assert not (tmp_path / "hosts" / "h1").exists()
     assert not Path(state.hosts[0].fields["supervisor_socket"]).parent.parent.exists()
@@ -399,7 +227,7 @@ def test_what_is_asked_for_must_make_sense(tmp_path: Path) -> None:
     driver = LocalDriver(tmp_path, CLOCK)
     for hosts, network in ((0, None), (65, None), (2, "10.0.0.0/8"), (2, "nonsense")):
         with pytest.raises((LabUnsupported, LabError)):
-            driver.up(Wish(tmp_path, hosts, "ssh-ed25519 AAAA", network=network), _quiet)
+            driver.up(Wish(tmp_path, hosts, "ssh-ed25519 AAAA", network=network), quiet)
     assert list(tmp_path.iterdir()) == []
 
 
