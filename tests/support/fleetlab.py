@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.support.wait import until
 from tradeops.base.clock import SystemClock
+from tradeops.deploy.asked import asked
 from tradeops.drills.releases import write_services
 from tradeops.fleet.inventory import load_fleet
 from tradeops.lab import up as lab_up
@@ -142,7 +143,8 @@ class FleetLab:
             assert until(lambda: self.run("runs", "abort", open_runs[0]).code == 0, 60), "the open run cannot be aborted"
         if self.trading() != set(self.names()):
             if self.run("verify").code != 0:
-                self.must("deploy", short_id(self.releases[max(self.releases, key=lambda n: n)]))
+                runs = load_fleet(self.folder / "fleet.yml").state.runs
+                self.must("deploy", short_id(next(iter(asked(runs).values()))))
             self.run("resume", "--all", "--reason", "test")
             self.permit()
 
