@@ -140,3 +140,12 @@ def test_power_cut_ends_everything_of_one_host_at_once(lab: Lab) -> None:
     assert banner(host, 1) in {"timeout", "refused", "OSError"}
     driver.boot(host)
     assert banner(lab.host("h7"), 2) == "ssh"
+
+
+def test_a_loop_device_that_was_never_mounted_goes_too(tmp_path: Path) -> None:
+    """The operator died between attaching the disk and mounting it."""
+    driver = NspawnDriver(tmp_path, SystemClock())
+    state = driver.up(Wish(tmp_path, 1, make_key(tmp_path / "admin")), quiet)
+    subprocess.run(["losetup", "-f", f"{state.hosts[0].folder}/disk.img"], check=True)
+    driver.down(quiet)
+    assert _left_of(state) == []

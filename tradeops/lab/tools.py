@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tradeops.lab.errors import LabError
 
@@ -12,11 +12,21 @@ TOOL_TIMEOUT_S = 30.0
 _WORDS_MAX = 600
 
 
-def run(argv: Sequence[str], *, text: str | None = None, timeout_s: float = TOOL_TIMEOUT_S, where: str | None = None) -> str:
-    """Run to the end with `text` as input; its standard output. Raises LabError with what the tool said."""
+def run(
+    argv: Sequence[str],
+    *,
+    text: str | None = None,
+    timeout_s: float = TOOL_TIMEOUT_S,
+    where: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run to the end with `text` as input; its standard output. Raises LabError with what the tool said.
+
+    environment: that of a lab marks the tool as the lab's, so that it is found when it outlives a killed operator.
+    """
     name = " ".join(argv[:3])
     try:
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout_s, check=False, env=environment)
     except FileNotFoundError:
         raise LabError(f"{argv[0]} is not on this machine", where=where, next=f"install the package that has {argv[0]}") from None
     except subprocess.TimeoutExpired:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tradeops.base.clock import Clock
+from tradeops.lab import processes
 from tradeops.lab.driver import Progress, Settings, Wish, host_name
 from tradeops.lab.errors import LabError, LabUnsupported
 from tradeops.lab.nspawn import cgroups, image, network
@@ -20,11 +21,12 @@ from tradeops.lab.state import SCHEMA, Fault, LabHost, LabState, StateFile, new_
 from tradeops.lab.tools import missing
 from tradeops.lab.waiting import wait_for_ssh
 
-TOOLS = ("debootstrap", "systemd-nspawn", "ip", "nft", "tc", "nsenter", "mkfs.ext4", "mount", "umount")
+TOOLS = ("debootstrap", "systemd-nspawn", "ip", "nft", "tc", "nsenter", "mkfs.ext4", "mount", "umount", "losetup")
 SSH_PORT = 22
 CONTROL_PORT = 8443
 ROOT = "/opt/tradeops"
 _SSHD_S = 30.0
+_GONE_S = 5.0
 
 
 def why_not() -> str | None:
@@ -56,7 +58,7 @@ class NspawnDriver:
             state = _plan(wish, network.choose(wish.network or network.DEFAULT_RANGE))
             self._state.create(state)
             try:
-                network.make_bridge(state.bridge, state.network)
+                network.make_bridge(state)
             except LabError:
                 self.down(progress)
                 raise
@@ -68,12 +70,13 @@ class NspawnDriver:
 
     def _make_hosts(self, state: LabState, base: Path, admin_key: str, progress: Progress) -> LabState:
         progress(f"making {len(state.hosts)} hosts on {state.network}")
-        network.connect(state.hosts, state.bridge, state.network)
+        network.connect(state)
+        environment = state.environment()
 
         def make(host: LabHost) -> None:
-            one.make_disk(host, base)
+            one.make_disk(host, base, environment)
             key = one.give_identity(host, state.hosts, admin_key)
-            booted = msgspec.structs.replace(one.boot(host, self._clock), host_key=key)
+            booted = msgspec.structs.replace(one.boot(host, self._clock, environment), host_key=key)
             self._state.update(lambda now: now.with_host(booted))
             wait_for_ssh(host.name, host.address, host.port, self._clock, within_s=_SSHD_S)
             progress(f"{host.name} answers on {host.address}")
@@ -84,22 +87,28 @@ class NspawnDriver:
     def down(self, progress: Progress) -> None:
         """See Driver."""
         state = self._state.read()
+        self._end_marked(state)
 
         def remove(host: LabHost) -> None:
             one.power_cut(host, self._clock)
-            one.unmount(host)
-            if Path(host.folder).exists():
-                shutil.rmtree(host.folder)
+            one.remove_disk(host, self._clock)
 
         _each(state.hosts, remove)
         network.remove(state.hosts, state.bridge)
         progress(f"{len(state.hosts)} hosts are gone")
         self._state.remove()
 
+    def _end_marked(self, state: LabState) -> None:
+        """Keepers, and tools that outlived a killed operator: they would go on making what we take away."""
+        left = processes.marked([state.mark])
+        for proc in left:
+            processes.send(proc, signal.SIGKILL)
+        processes.wait_gone(left, self._clock, _GONE_S)
+
     def boot(self, host: LabHost) -> LabHost:
         """See Driver."""
         network.cable(host, up=True)
-        booted = one.boot(host, self._clock)
+        booted = one.boot(host, self._clock, self._state.read().environment())
         self._state.update(lambda now: now.with_host(booted))
         wait_for_ssh(host.name, host.address, host.port, self._clock, within_s=_SSHD_S)
         return booted

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from tradeops.lab.tools import run
 DISK_BYTES = 2 << 30
 _POLL_S = 0.01
 _LEADER_S = 10.0
+_GONE_S = 5.0
 
 # Joins the host's own cgroups, then runs nspawn for as long as it asks for a reboot (133). All values come as arguments.
 _KEEPER = """
@@ -63,25 +65,25 @@ def inside(host: LabHost, path: str | Path) -> Path:
     raise LabError(f"{path} has too many links", where=host.name)
 
 
-def make_disk(host: LabHost, image: Path) -> None:
+def make_disk(host: LabHost, image: Path, environment: Mapping[str, str]) -> None:
     """A disk of its own, laid over the image. Raises LabError, OSError."""
     folder = Path(host.folder)
     for path in (folder, disk(host), tree(host)):
         path.mkdir(parents=True, exist_ok=True)
     with disk_image(host).open("wb") as file:
         file.truncate(DISK_BYTES)
-    run(["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", str(disk_image(host))], where=host.name)
-    mount(host, image)
+    fast = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+    run(["mkfs.ext4", "-q", "-m", "0", "-E", fast, str(disk_image(host))], where=host.name, environment=environment)
+    _mount(host, image, environment)
 
 
-def mount(host: LabHost, image: Path) -> None:
-    """Mount disk and tree. Raises LabError, OSError."""
-    run(["mount", "-o", "loop", str(disk_image(host)), str(disk(host))], where=host.name)
+def _mount(host: LabHost, image: Path, environment: Mapping[str, str]) -> None:
+    run(["mount", "-o", "loop", str(disk_image(host)), str(disk(host))], where=host.name, environment=environment)
     upper, work = disk(host) / "upper", disk(host) / "work"
     upper.mkdir(exist_ok=True)
     work.mkdir(exist_ok=True)
     options = f"lowerdir={_option(image)},upperdir={_option(upper)},workdir={_option(work)}"
-    run(["mount", "-t", "overlay", "overlay", "-o", options, str(tree(host))], where=host.name)
+    run(["mount", "-t", "overlay", "overlay", "-o", options, str(tree(host))], where=host.name, environment=environment)
 
 
 def _option(path: Path) -> str:
@@ -89,10 +91,29 @@ def _option(path: Path) -> str:
     return str(path).replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
 
 
-def unmount(host: LabHost) -> None:
-    """Unmount whatever of the host is mounted still. Raises LabError."""
-    for point in reversed(mounts_below(Path(host.folder))):
-        run(["umount", point], where=host.name)
+def remove_disk(host: LabHost, clock: Clock) -> None:
+    """Unmount whatever of the host is mounted still, and remove its folder. Raises LabError, OSError.
+
+    A mount that a killed operator began may come to its end while we are here: then once more.
+    """
+    folder, deadline = Path(host.folder), clock.monotonic_ns() + int(_GONE_S * NS_PER_S)
+    while folder.exists():
+        for point in reversed(mounts_below(folder)):
+            run(["umount", point], where=host.name)
+        _detach(host)
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno != errno.EBUSY or clock.monotonic_ns() > deadline:
+                raise
+            clock.sleep_s(_POLL_S)
+
+
+def _detach(host: LabHost) -> None:
+    """A loop device that was made and never mounted; those that were go with their mount."""
+    if disk_image(host).exists():
+        for device in run(["losetup", "-j", str(disk_image(host)), "--noheadings", "-O", "NAME"], where=host.name).split():
+            run(["losetup", "-d", device], where=host.name)
 
 
 def give_identity(host: LabHost, hosts: Sequence[LabHost], admin_key: str) -> str:
@@ -108,8 +129,11 @@ def give_identity(host: LabHost, hosts: Sequence[LabHost], admin_key: str) -> st
     return make_key(etc / "ssh" / "ssh_host_ed25519_key")
 
 
-def boot(host: LabHost, clock: Clock) -> LabHost:
-    """Start its systemd in its own cgroup and namespace; returns as soon as its first process is there. Raises LabError."""
+def boot(host: LabHost, clock: Clock, environment: Mapping[str, str]) -> LabHost:
+    """Start its systemd in its own cgroup and namespace; returns as soon as its first process is there. Raises LabError.
+
+    environment: the lab's.
+    """
     cgroups.make(host.cgroups)
     shell, nspawn = shutil.which("sh"), shutil.which("systemd-nspawn")
     if not shell or not nspawn:
@@ -117,7 +141,7 @@ def boot(host: LabHost, clock: Clock) -> LabHost:
     argv = [nspawn, "-q", "-D", str(tree(host)), "-M", f"{host.netns}", "--hostname", host.name, "--register=no", "--keep-unit"]
     argv += [f"--network-namespace-path=/run/netns/{host.netns}", "--console=pipe", "--boot"]
     log = Path(host.folder) / "console.log"
-    init = processes.spawn([shell, "-c", _KEEPER, "keeper", " ".join(host.cgroups), *argv], log=log)
+    init = processes.spawn([shell, "-c", _KEEPER, "keeper", " ".join(host.cgroups), *argv], log=log, environment=environment)
     booted = msgspec.structs.replace(host, init=init)
     deadline = clock.monotonic_ns() + int(_LEADER_S * NS_PER_S)
     while clock.monotonic_ns() < deadline and processes.alive(init):

@@ -6,13 +6,13 @@ import fcntl
 import ipaddress
 import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tradeops.lab import processes
 from tradeops.lab.errors import LabError
-from tradeops.lab.state import LabHost
+from tradeops.lab.state import LabHost, LabState
 from tradeops.lab.tools import run
 
 DEFAULT_RANGE = "10.213.0.0/16"
@@ -74,15 +74,17 @@ def choose(private_range: str = DEFAULT_RANGE) -> str:
     raise LabError(f"no /24 of {private_range} is free on this machine", next="take a lab down, or name another range")
 
 
-def make_bridge(bridge: str, network: str) -> None:
+def make_bridge(state: LabState) -> None:
     """Raises LabError."""
-    prefix = ipaddress.ip_network(network).prefixlen
-    _batch([f"link add {bridge} type bridge", f"addr add {gateway(network)}/{prefix} dev {bridge}", f"link set {bridge} up"])
+    bridge, prefix = state.bridge, ipaddress.ip_network(state.network).prefixlen
+    lines = [f"link add {bridge} type bridge", f"addr add {gateway(state.network)}/{prefix} dev {bridge}", f"link set {bridge} up"]
+    _batch(lines, state.environment())
 
 
-def connect(hosts: Sequence[LabHost], bridge: str, network: str) -> None:
+def connect(state: LabState) -> None:
     """A namespace, a cable and an address for each host. Raises LabError."""
-    prefix = ipaddress.ip_network(network).prefixlen
+    hosts, bridge, network = state.hosts, state.bridge, state.network
+    environment, prefix = state.environment(), ipaddress.ip_network(network).prefixlen
     lines: list[str] = []
     for host in hosts:
         lines += [
@@ -92,7 +94,7 @@ def connect(hosts: Sequence[LabHost], bridge: str, network: str) -> None:
             # a fixed neighbour: a host behind a cut cable is silent, as one behind a router, and not "no route to host"
             f"neigh replace {host.address} lladdr {host.mac} nud permanent dev {bridge}",
         ]
-    _batch(lines)
+    _batch(lines, environment)
     for host in hosts:
         inside = [
             "link set lo up",
@@ -100,7 +102,7 @@ def connect(hosts: Sequence[LabHost], bridge: str, network: str) -> None:
             "link set eth0 up",
             f"route add default via {gateway(network)}",
         ]
-        _batch(inside, netns=host.netns)
+        _batch(inside, environment, netns=host.netns)
 
 
 def cable(host: LabHost, *, up: bool) -> None:
@@ -140,5 +142,5 @@ def _taken() -> list[ipaddress.IPv4Network]:
     return found
 
 
-def _batch(lines: Sequence[str], netns: str | None = None) -> None:
-    run(["ip", *(["-n", netns] if netns else []), "-batch", "-"], text="\n".join(lines) + "\n")
+def _batch(lines: Sequence[str], environment: Mapping[str, str], netns: str | None = None) -> None:
+    run(["ip", *(["-n", netns] if netns else []), "-batch", "-"], text="\n".join(lines) + "\n", environment=environment)
