@@ -22,8 +22,6 @@ RECORDING = Path(__file__).parents[4] / "shared" / "data" / "btcusdt_20240808.gz
 FAST = {"strategy__requote": "50ms", "strategy__half_spread_ppm": 50, "strategy__tolerance_ppm": 30}
 FEED = {"kind": "generated", "quotes_per_s": 100, "trade_ppm": 300_000}
 
-Bench = Callable[..., tuple[VenueProcess, TraderProcess, GuardHand]]
-
 
 @pytest.fixture
 def venue(tmp_path: Path) -> Iterator[VenueProcess]:
