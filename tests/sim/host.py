@@ -101,7 +101,7 @@ class SimHost:
                 inodes_free=1_000_000,
                 memory_available_bytes=4_000_000_000,
                 wall_ns=self.clock.wall_ns() + (5 * NS_PER_S if "clock_skew" in self.faults else 0),
-                running=(Running(SLOT, self.linked, self.process.pid if self.process else None, "active" if self.process else "inactive"),),
+                running=(self._running(),),
                 previous=self.previous,
                 releases=tuple(sorted(self.releases)),
                 highest_number=max((self.manifests[r].predicate.number for r in self.releases), default=0),
@@ -114,6 +114,12 @@ class SimHost:
                 witnesses=(),
                 writable="read_only" not in self.faults,
             )
+        )
+
+    def _running(self) -> Running:
+        process = self.process
+        return Running(
+            SLOT, process.release if process else None, process.pid if process else None, "active" if process else "inactive", self.linked
         )
 
     def _lock_now(self) -> Lock | None:

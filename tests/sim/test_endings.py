@@ -61,6 +61,7 @@ def test_the_plan_binds_the_deploy(world: World) -> None:
 def test_the_plan_says_what_changes(world: World) -> None:
     """Flags, limits, new bytes, a mixed fleet and halted hosts are named before anything is done."""
     world.truth["h2"].marks.append(Mark(MarkKind.HALT, "halt", "operator-1", "x", 0))
+    world.truth["h3"].reboot()
     world.truth["h3"].linked = None
     drawn = plan(world.site(), world.release(5, flags=(Flag("rlp", "m", on=True),)), ROLLING)
     assert "flag rlp goes on" in drawn.changes
@@ -95,7 +96,7 @@ def test_rollback_is_refused_when_a_host_lacks_the_target(world: World) -> None:
 def test_there_is_nothing_to_go_back_to(world: World) -> None:
     """The only release that ever ran has none before it."""
     with pytest.raises(UsageError, match="no earlier release"):
-        release_before(world.site().runs)
+        release_before(world.site().runs, world.site().releases)
 
 
 def test_abort_needs_every_host(world: World) -> None:

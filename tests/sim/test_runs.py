@@ -104,7 +104,7 @@ def test_rollback_takes_all_hosts_to_one_release(world: World) -> None:
     """Rollback picks the release that the whole fleet ran before, one for all hosts, and ends 0 when proved."""
     try_deploy(world, world.new)
     site = world.site()
-    assert release_before(site.runs) == world.old
+    assert release_before(site.runs, site.releases) == world.old
     ending = rollback(site, world.old, ROLLBACK)
     assert ending.exit_code == ExitCode.PROVED
     assert {host.runs() for host in world.truth.values()} == {world.old}

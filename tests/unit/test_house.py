@@ -21,6 +21,7 @@ CLOCKS = {"tradeops/base/clock.py", "tradeops/agent/clock.py"}
 BROAD_HANDLERS = {
     "tradeops/agent/session.py": "a mistake in a verb must be an answer; silence would leave the operator with an unknown outcome",
     "tradeops/fleet/fanout.py": "a bug on one host is raised in the caller's thread, after all hosts have ended",
+    "tradeops/safety/kill.py": "one road's mistake is a problem of its hosts; the other roads and the report go on",
     "tradeops/cli/app.py": "the error boundary: a bug must still end with a documented exit code and a message",
 }
 """Files that may catch everything without raising it again, and why. Each such line also gives its reason."""

@@ -59,7 +59,7 @@ def rollback(
     from tradeops.deploy.rollback import rollback as take_back
 
     c = context(ctx)
-    target = c.store.get(to).id if to else release_before(c.fleet.state.runs)
+    target = c.store.get(to).id if to else release_before(c.fleet.state.runs, c.store)
     progress = RunProgress(c.printer, c.clock)
     site = c.site(progress)
     _confirm_production(ctx, f"take {len(site.hosts)} hosts back to {target}", None)

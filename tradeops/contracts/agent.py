@@ -116,12 +116,13 @@ class Lock(msgspec.Struct, frozen=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A slot's process as the service manager and /proc show it."""
+    """A slot's process as the service manager and /proc show it. linked: the release that `current` points to."""
 
     slot: str
     release: str | None
     pid: int | None
     unit_state: str
+    linked: str | None = None
 
 
 class Witness(msgspec.Struct, frozen=True):

@@ -50,11 +50,13 @@ def expected_hosts(
     }
 
 
-def release_before(runs: Path) -> str:
-    """The release that the whole fleet ran before the one in force: one for all hosts. Raises UsageError when there is none."""
+def release_before(runs: Path, releases: Releases) -> str:
+    """The release that the whole fleet ran before the one in force: one for all hosts, and an older one, so that a second
+    rollback does not go forward again. Raises UsageError when there is none.
+    """
     history = [set(proved.values()) for _, proved in settled_runs(runs) if proved]
-    now = history[0] if history else set()
-    for releases in history[1:]:
-        if len(releases) == 1 and releases != now:
-            return next(iter(releases))
+    now = max((releases.manifest(release).predicate.number for release in history[0]), default=0) if history else 0
+    for ran in history[1:]:
+        if len(ran) == 1 and releases.manifest(next(iter(ran))).predicate.number < now:
+            return next(iter(ran))
     raise UsageError("no earlier release ran on the whole fleet", next="name one: `tradeops rollback --to ID`")

@@ -55,7 +55,8 @@ class KillArrived(Exception):
 class HostState:
     """What the run knows of a host. fence: of its lock, None: not locked.  switched: the link may be on the new release.
 
-    before: processes that must not be the proved one.  kills: known when the run began.  proved: release proved to run.
+    before: processes that must not be the proved one.  marks, kills: ids known when the run began.  proved: release
+    proved to run.
     """
 
     host: Host
@@ -64,6 +65,7 @@ class HostState:
     leased_ns: int = 0
     switched: bool = False
     before: frozenset[tuple[int, int]] = field(default_factory=frozenset)
+    marks: frozenset[str] = field(default_factory=frozenset)
     kills: frozenset[str] = field(default_factory=frozenset)
     proved: str | None = None
     trading: bool = False
@@ -218,6 +220,7 @@ class Crew:
 def learn(crew: Crew, facts: Mapping[str, Facts]) -> None:
     """Take over what preflight saw: marks and kills that were there before the run."""
     for name, fact in facts.items():
+        crew.states[name].marks = frozenset(mark.id for mark in fact.marks)
         crew.states[name].kills = frozenset(mark.id for mark in fact.marks if mark.kind == "kill")
 
 

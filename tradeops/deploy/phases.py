@@ -233,7 +233,8 @@ def resume(crew: Crew, wave: Sequence[str]) -> None:
         if halted:
             _lift(crew, halted, tuple(sorted({halt for name in halted for halt in own[name]})))
         running = [name for name in wave if crew.states[name].proved]
-        settle(crew, "resume", running, lambda names: _statuses(crew, names), _resumed, deadline_s=crew.playbook.deadlines.prove)
+        resumed = partial(_resumed, crew)
+        settle(crew, "resume", running, lambda names: _statuses(crew, names), resumed, deadline_s=crew.playbook.deadlines.prove)
         for name, status in values(_statuses(crew, wave)).items():
             crew.states[name].trading = status.trading
 
@@ -250,11 +251,13 @@ def _lift(crew: Crew, halted: Sequence[str], halts: tuple[str, ...]) -> None:
         raise PhaseFailed("resume", failures)
 
 
-def _resumed(_: str, status: Status) -> str:
+def _resumed(crew: Crew, name: str, status: Status) -> str:
+    """A host trades again, or bears a mark that it bore before the run. A mark that came since is a failure of the release."""
     if status.trading:
         return ""
-    if any(mark.kind is MarkKind.HALT and mark.run for mark in status.marks):
-        return "still halted by the run"
+    fresh = [mark for mark in status.marks if mark.id not in crew.states[name].marks]
+    if fresh:
+        return "; ".join(f"{mark.kind} by {mark.by}: {mark.reason}" for mark in fresh)
     return "" if status.marks else "no mark, and yet it does not trade"
 
 

@@ -70,7 +70,7 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         raise Refused(
             "the release carries no pre-set limits", where=release, holds="nothing was touched", next="add `limits` and build again"
         )
-    olds = {name: running_release(fact) for name, fact in facts.items()}
+    olds = {name: here(fact) for name, fact in facts.items()}
     before = [site.releases.manifest(old) for old in sorted({old for old in olds.values() if old and old != release})]
     parts = tuple(
         HostPlan(host.name, number, olds[host.name], digest_bytes(binding_of(site, host.name)))
@@ -94,9 +94,9 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
     )
 
 
-def running_release(facts: Facts) -> str | None:
-    """The release of the slot that a run replaces."""
-    return next((running.release for running in facts.running if running.slot == SLOT), None)
+def here(facts: Facts) -> str | None:
+    """The release of the slot that a run replaces: what runs there, or what would start where nothing runs."""
+    return next((running.release or running.linked for running in facts.running if running.slot == SLOT), None)
 
 
 def binding_of(site: Site, host: str) -> bytes:

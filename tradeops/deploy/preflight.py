@@ -11,6 +11,7 @@ from tradeops.base.errors import LockHeld, PreflightFailed, Refused, TradeopsErr
 from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
 from tradeops.contracts.agent import AgentVerb, Facts
 from tradeops.contracts.manifest import Release
+from tradeops.deploy.plan import here
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import Site
 from tradeops.fleet.host import Host
@@ -45,7 +46,7 @@ def close_all(sessions: Mapping[str, AgentSession]) -> None:
 
 
 def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook) -> dict[str, Facts]:
-    """The facts of every host. Raises PreflightFailed naming each host that gave none."""
+    """The facts of every host, whose guards must answer too. Raises PreflightFailed naming each that did not."""
 
     def ask(host: Host) -> Facts:
         return msgspec.convert(sessions[host.name].call(AgentVerb.FACTS, timeout_s=playbook.deadlines.verb), Facts)
@@ -53,6 +54,8 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
     outcomes = site.fan_out.run(site.hosts, ask, deadline_s=playbook.deadlines.verb * 2)
     if failures := errors(outcomes):
         raise fleet_error("gave no facts", failures, len(site.hosts))
+    if failures := errors(site.controls.statuses(site.hosts, deadline_s=playbook.deadlines.control)):
+        raise fleet_error("have a guard that does not answer", failures, len(site.hosts))
     return values(outcomes)
 
 
@@ -131,12 +134,19 @@ def _refuse_newer(site: Site, facts: Mapping[str, Facts]) -> None:
                 holds="nothing was touched",
                 next="get the newer fleet files before you deploy: hosts may be missing from yours",
             )
+        if fact.overlay_number > site.overlay_number:
+            raise Refused(
+                f"has overlay {fact.overlay_number}; ours is {site.overlay_number}, and would loosen what it tightens",
+                where=name,
+                holds="nothing was touched",
+                next="get the newer overlays before you deploy",
+            )
 
 
 def _refuse_older(site: Site, release: str, predicate: Release, facts: Mapping[str, Facts]) -> None:
     """A07: a replayed old release is not a deploy. What runs now may be started anew, whatever was staged since."""
     for name, fact in facts.items():
-        running = next((slot.release for slot in fact.running if slot.release), None)
+        running = here(fact)
         newest = site.releases.manifest(running).predicate.number if running else 0
         unseen = release not in fact.releases and predicate.number < fact.highest_number
         if predicate.number < newest or unseen:

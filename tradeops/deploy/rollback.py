@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tradeops.base.errors import FlagConflict
 from tradeops.checks.proof import active_flags
 from tradeops.contracts.agent import Facts
-from tradeops.deploy.plan import make_plan, running_release
+from tradeops.deploy.plan import here, make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, survey
 from tradeops.deploy.run import Ending, carry_out
@@ -38,7 +38,7 @@ def refuse_conflicts(site: Site, release: str, facts: Mapping[str, Facts]) -> No
     target = site.releases.manifest(release).predicate
     found: dict[str, str] = {}
     for name, fact in facts.items():
-        running = running_release(fact)
+        running = here(fact)
         if running is None:
             continue
         now = site.releases.manifest(running).predicate

@@ -16,7 +16,7 @@ from tradeops.fleet.ports import Controls
 from tradeops.record.audit import Audit
 from tradeops.safety.permit import refusals, require_proved
 
-WAIT_MS = 500
+WAIT_MS = 2000
 """How long a guard may wait for its gate to acknowledge before it answers."""
 START_WAIT_MS = 4000
 """How long it may wait for a trader or venue that is on its way before it refuses to let trading start."""
@@ -63,7 +63,8 @@ def order(desk: Desk, hosts: Sequence[Host], directive: Directive, envelope: Env
     with desk.audit.pair(directive.verb.value, hosts=names, detail=detail) as pair:
         wait_ms = START_WAIT_MS if directive.verb in (Verb.PERMIT, Verb.RESUME) else WAIT_MS
         replies = desk.controls.direct(hosts, envelope, deadline_s=desk.deadline_s + wait_ms / 1000, wait_ms=wait_ms)
-        problems = refusals(replies, names)
+        whole_halt = directive.verb is Verb.HALT and directive.scope.everything()
+        problems = refusals(replies, names, blocked=whole_halt)
         pair.result = "done" if not problems else "incomplete"
         pair.detail |= {"problems": {name: error.what for name, error in problems.items()}}
     return Taken(directive, problems, desk.controls.statuses(hosts, deadline_s=desk.deadline_s))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tradeops.base.clock import NS_PER_MS, NS_PER_S, Clock
-from tradeops.base.errors import ExitCode
+from tradeops.base.errors import ExitCode, TradeopsError
 from tradeops.contracts.agent import AgentVerb, Latched
 from tradeops.contracts.directive import DirectiveReply, OrderOutcomes
 from tradeops.contracts.envelope import Envelope
@@ -74,7 +74,7 @@ class HostKill:
     def next_step(self) -> str:
         """What a person does now about a host that is not confirmed."""
         if self.blocked_ms is None:
-            return f"reach {self.host} by its console and stop its trader, or have the venue cancel and block its sessions"
+            return f"repeat the command; else reach {self.host} by its console and stop its trader, or have the venue cancel and block it"
         if self.clear_ms is None:
             return "have the venue confirm or cancel what still works; the command can be repeated at any time"
         return ""
@@ -82,7 +82,7 @@ class HostKill:
 
 @dataclass(frozen=True)
 class KillReport:
-    """The outcome for the whole fleet. standing: sent again until each host takes it."""
+    """The outcome for the whole fleet."""
 
     kill: str
     hosts: tuple[HostKill, ...]
@@ -141,7 +141,10 @@ class Board:
             entry.stopped = entry.stopped or (latched.stopped is not None and latched.stopped.stopped)
             if latched.problems:
                 entry.problems["ssh"] = "; ".join(latched.problems)
-            self._blocked(entry, latched.blocked or entry.stopped, "ssh stop" if entry.stopped else "ssh")
+            durable = latched.latch > 0
+            self._blocked(entry, durable and (latched.blocked or entry.stopped), "ssh stop" if entry.stopped else "ssh")
+            if not durable:
+                entry.problems["durable"] = "stopped, but the kill could not be kept there: it would trade again after a reboot"
         self._told(entry)
 
     def swept(self, swept: Swept, *, blocked_before: bool) -> None:
@@ -189,14 +192,27 @@ def kill(
     whole_host: without a scope; a scoped kill goes to guards alone, since an agent can only stop everything.
     """
     board = Board(hosts, roads.clock, told)
-    works: list[Callable[[], None]] = [lambda: _https(roads, board, envelope, deadline_s)]
+    works = [_road(board, "https", lambda: _https(roads, board, envelope, deadline_s))]
     if whole_host:
-        works.append(lambda: _ssh(roads, board, envelope, deadline_s, len(hosts)))
+        works.append(_road(board, "ssh", lambda: _ssh(roads, board, envelope, deadline_s, len(hosts))))
         if roads.sweep is not None:
             sweep = roads.sweep
-            works.append(lambda: _venues(roads, sweep, board, deadline_s, len(hosts)))
+            works.append(_road(board, "venue", lambda: _venues(roads, sweep, board, deadline_s, len(hosts))))
     roads.fan_out.together(works)
     return board.report(kill_id)
+
+
+def _road(board: Board, name: str, travel: Callable[[], None]) -> Callable[[], None]:
+    """A road that breaks down, by whatever mistake, is a problem of its hosts and never the end of the other roads."""
+
+    def work() -> None:
+        try:
+            travel()
+        except Exception as error:  # noqa: BLE001  a kill's report must come out, whatever one road ran into
+            for host in board.not_confirmed():
+                board.problem(host.name, name, f"the road broke down: {type(error).__name__}: {error}")
+
+    return work
 
 
 def _https(roads: Roads, board: Board, envelope: Envelope, deadline_s: float) -> None:
@@ -259,7 +275,10 @@ def _latch_all(roads: Roads, board: Board, envelope: Envelope, hosts: Sequence[H
             answer = session.call(AgentVerb.LATCH, timeout_s=limit_s, directive=plain, wait_ms=_ROUND_WAIT_MS, stop=stop)
         finally:
             session.close()
-        board.latched(host.name, msgspec.convert(answer, Latched))
+        try:
+            board.latched(host.name, msgspec.convert(answer, Latched))
+        except msgspec.ValidationError as error:
+            raise TradeopsError(f"its agent's answer is not one: {error}", where=host.name) from None
 
     outcomes = roads.fan_out.run(hosts, latch, deadline_s=limit_s + 1.0, concurrency=len(hosts))
     for name, outcome in outcomes.items():

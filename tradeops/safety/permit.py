@@ -44,11 +44,13 @@ def require_proved(verdict: FleetVerdict) -> None:
         )
 
 
-def refusals(replies: Mapping[str, Outcome[DirectiveReply]], hosts: Sequence[str]) -> dict[str, TradeopsError]:
-    """Hosts that did not take a directive, and why."""
+def refusals(replies: Mapping[str, Outcome[DirectiveReply]], hosts: Sequence[str], *, blocked: bool = False) -> dict[str, TradeopsError]:
+    """Hosts that did not take a directive, and why. blocked: taking it means that no order can leave any more."""
     failures = dict(errors(replies))
     for name in hosts:
         outcome = replies.get(name)
         if isinstance(outcome, Done) and not outcome.value.accepted:
             failures[name] = Refused(outcome.value.error or "the guard did not take it", where=name, next=outcome.value.next or None)
+        elif isinstance(outcome, Done) and blocked and not outcome.value.blocked:
+            failures[name] = TradeopsError("it took the halt, and its trader has not stopped sending yet", where=name)
     return failures

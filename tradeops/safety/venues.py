@@ -19,6 +19,7 @@ from tradeops.wire.session import SessionConfig
 
 _TIMEOUTS = Timeouts(connect_s=2.0, logon_s=2.0, beat_s=0.5, silence_s=2.0)
 _ANSWER_S = 2.0
+_HOST_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ class Sweep:
 
     async def _host(self, host: str) -> Swept:
         try:
-            left = [await self._venue(host, venue) for venue in self.bindings[host].venues if self._meant(venue)]
+            async with asyncio.timeout(_HOST_S):
+                left = [await self._venue(host, venue) for venue in self.bindings[host].venues if self._meant(venue)]
+        except TimeoutError:
+            return Swept(host, None, f"a venue did not tell what works within {_HOST_S:g} s")
         except TradeopsError as error:
             return Swept(host, None, str(error))
         return Swept(host, sum(left))
