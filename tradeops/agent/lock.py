@@ -121,9 +121,9 @@ def _checked(context: Context, run: str, fence: int) -> Lease:
     state = load(context)
     if fence < state.fence:
         said = f"fence {fence} is below {state.fence}: a newer session or a kill has taken this host from run {run}"
-        raise AgentError(FENCED, said, next="see `tradeops status`; then `tradeops runs resume` or `abort`", detail={"fence": state.fence})
+        raise AgentError(FENCED, said, next="see `tradeops status`; then `tradeops runs abort`", detail={"fence": state.fence})
     if state.lease is None:
-        raise AgentError(LOCKED, f"run {run} holds no lease here, or it has run out", next="`tradeops runs resume` takes it again")
+        raise AgentError(LOCKED, f"run {run} holds no lease here, or it has run out", next="`tradeops runs abort` ends the run")
     if state.lease.run != run or state.lease.fence != fence:
         raise _held(context, state.lease)
     return state.lease

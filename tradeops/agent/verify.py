@@ -122,7 +122,7 @@ def delegated_key(context: Context, policy: Policy, envelope: dict[str, Any], ru
     if not isinstance(verbs, list) or "deploy" not in verbs:
         raise AgentError(SIGNATURE, "the delegation does not lend `deploy`")
     if not isinstance(expires_ns, int) or context.clock.wall_ns() >= expires_ns:
-        raise AgentError(SIGNATURE, "the delegation has expired", next="take the run up again: `tradeops runs resume` signs a new one")
+        raise AgentError(SIGNATURE, "the delegation has expired", next="end the run: `tradeops runs abort` signs a new one")
     return key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -128,11 +129,7 @@ def run(arguments: Sequence[str], printer: Printer, app: typer.Typer | None = No
     try:
         result = typer.main.get_command(app or command_line()).main(list(arguments), prog_name="tradeops", standalone_mode=False)
         if isinstance(result, Report):
-            printer.report(result)
-            publish(result, os.environ, printer)
-            if result.after is not None:
-                result.after()
-            return result.exit_code
+            return _tell(result, printer)
         if result == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
         return ExitCode(result or 0)
@@ -143,20 +140,41 @@ def run(arguments: Sequence[str], printer: Printer, app: typer.Typer | None = No
     except TradeopsError as raised:
         error = raised
     except TyperException as raised:
-        if type(raised).__name__ == "NoArgsIsHelpError":
+        bare = type(raised).__name__ == "NoArgsIsHelpError"
+        if bare and not printer.as_json:
             printer.line(raised.format_message())
             return ExitCode.USAGE
-        error = UsageError(raised.format_message(), next=f"`{_path(raised)} --help`")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        error = UsageError("no command is named" if bare else raised.format_message(), next=f"`{_path(raised)} --help`")
+    except SystemExit:  # typer ends so when its own help meets a closed pipe
         return ExitCode.INTERNAL
     except OSError as raised:
         error = TradeopsError(raised.strerror or str(raised), where=str(raised.filename or "this machine"))
     except Exception as raised:  # noqa: BLE001 - the boundary itself: a bug must still end in the documented way
         error = _bug(raised)
     printer.error(error)
-    publish(Report("tradeops", error.what, error.exit_code, next=error.next or ""), os.environ, printer)
-    return error.exit_code
+    return _afterwards(Report("tradeops", error.what, error.exit_code, next=error.next or ""), printer)
+
+
+def _tell(result: Report, printer: Printer) -> ExitCode:
+    """The one document, then what comes after it."""
+    try:
+        printer.report(result)
+    except KeyboardInterrupt:
+        return result.exit_code
+    return _afterwards(result, printer)
+
+
+def _afterwards(result: Report, printer: Printer) -> ExitCode:
+    """The result is out: what fails from here on is told on stderr and changes nothing of how the command ended."""
+    try:
+        publish(result, os.environ, printer)
+        if result.after is not None:
+            result.after()
+    except KeyboardInterrupt:
+        printer.line("stopped after the result was told; what should have followed it was left out")
+    except Exception as raised:  # noqa: BLE001 - the boundary itself: the result is already told and stands
+        printer.line(f"after the result was told: {type(raised).__name__}: {raised}")
+    return result.exit_code
 
 
 def _path(raised: TyperException) -> str:
@@ -178,7 +196,7 @@ def _bug(raised: Exception) -> TradeopsError:
 
 
 def main(app: typer.Typer | None = None) -> None:
-    """The console script."""
+    """The console script. Ends the process at once: threads that wait for hosts that hang must not be in its shutdown."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     if "_TRADEOPS_COMPLETE" in os.environ:
@@ -186,4 +204,11 @@ def main(app: typer.Typer | None = None) -> None:
 
         completion_init()
     arguments = hoist(sys.argv[1:])
-    sys.exit(run(arguments, Printer(as_json="--json" in arguments), app))
+    code = ExitCode.INTERNAL
+    try:
+        code = run(arguments, Printer(as_json="--json" in arguments), app)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+    finally:
+        os._exit(code)

@@ -32,7 +32,7 @@ class RunProgress:
         """Called by the run, from its own thread."""
         if step.run != self._run:
             self._run = step.run
-            self._printer.line(f"run {step.run}; `tradeops kill-switch --all` stops trading, Ctrl-C stops the run")
+            self._printer.line(f'run {step.run}; `tradeops kill-switch --all --reason "..."` stops trading, Ctrl-C stops the run')
         if step.state == "started":
             return
         elapsed_s = (self._clock.monotonic_ns() - self._began_ns) / NS_PER_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tradeops.base.errors import UsageError
 from tradeops.cli.context import Context
 from tradeops.cli.options import All, Hosts, Reason, Tags, context
 from tradeops.cli.report import NO, YES, Report, table
@@ -33,18 +35,36 @@ def kill_switch(
     symbol: Annotated[list[str] | None, typer.Option("--symbol", help="Only orders in this symbol.")] = None,
     strategy: Annotated[list[str] | None, typer.Option("--strategy", help="Only this strategy's orders.")] = None,
     deadline: Annotated[
-        float, typer.Option("--deadline", metavar="SECONDS", help="Give up on what is not confirmed by then.")
+        float, typer.Option("--deadline", metavar="SECONDS", min=1.0, help="Give up on what is not confirmed by then.")
     ] = DEADLINE_S,
 ) -> Report:
     """Stop trading: block new orders, cancel working ones, prove it. One entitled person; safe to repeat; exit 8 when incomplete."""
-    from tradeops.contracts.directive import Scope
-
     c = context(ctx)
+    if not math.isfinite(deadline):
+        raise UsageError(f"--deadline {deadline} is no length of time", next="leave it out, or give seconds")
     hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
     if all_hosts:
         hosts = c.everywhere()
-    scope = Scope(tuple(venue or ()), tuple(symbol or ()), tuple(strategy or ()))
+    scope = _scope(c, venue or [], symbol or [], strategy or [])
     return _kill(c, hosts, scope, reason, deadline, named=not all_hosts)
+
+
+def _scope(c: Context, venues: list[str], symbols: list[str], strategies: list[str]) -> Scope:
+    """What is meant. A kill of a name that nobody trades would look like success, so UsageError for one no binding knows."""
+    from tradeops.contracts.directive import Scope
+
+    bound = c.fleet.bindings.values()
+    known = {
+        "venue": {venue.name for binding in bound for venue in binding.venues},
+        "symbol": {instrument.symbol for binding in bound for instrument in binding.instruments},
+    }
+    for word, names in (("venue", venues), ("symbol", symbols), ("strategy", strategies)):
+        for name in names:
+            if not name.strip() or (known.get(word) and name not in known[word]):
+                there = ", ".join(sorted(known.get(word, ()))) or "none is named by a binding"
+                advice = f"--{word} is one of: {there}; or leave it out and stop everything"
+                raise UsageError(f"no binding of the fleet names the {word} {name!r}", holds="nothing was sent", next=advice)
+    return Scope(tuple(venues), tuple(symbols), tuple(strategies))
 
 
 def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadline_s: float, *, named: bool) -> Report:
@@ -71,7 +91,7 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     urgent.outcome(ticket, "done" if not done.exit_code else "incomplete", detail={"hosts": [asdict(each) for each in done.hosts]})
     owed = urgent.settle()
     lines = [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed]
-    return _report(done, reason, lines, lambda: _leave_heads(c, hosts))
+    return _report(done, reason, scope, lines, lambda: _leave_heads(c, hosts))
 
 
 def _sweep(c: Context, kill_id: str, scope: Scope) -> Callable[[Sequence[str]], Sequence[Swept]]:
@@ -127,7 +147,7 @@ def _leave_heads(c: Context, hosts: tuple[Host, ...]) -> None:
         c.printer.line(f"{name} keeps no witness of this kill: {error.what}")
 
 
-def _report(done: KillReport, reason: str, lines: list[str], after: Callable[[], None]) -> Report:
+def _report(done: KillReport, reason: str, scope: Scope, lines: list[str], after: Callable[[], None]) -> Report:
     total, blocked = len(done.hosts), done.blocked()
     confirmed = sum(each.confirmed for each in done.hosts)
     working = sum(each.working or 0 for each in done.hosts)
@@ -145,7 +165,7 @@ def _report(done: KillReport, reason: str, lines: list[str], after: Callable[[],
     advice = [f"{each.host}: {each.next_step()}" for each in done.hosts if not each.confirmed]
     return Report(
         "kill-switch",
-        f"{blocked} of {total} HOSTS BLOCKED, {confirmed} clear, {working} orders working (kill {done.kill}, {done.elapsed_ms:.0f} ms)",
+        f"{_title(scope, blocked, total)}; {confirmed} clear, {working} orders working (kill {done.kill}, {done.elapsed_ms:.0f} ms)",
         done.exit_code,
         hosts=tuple({**asdict(each), "confirmed": each.confirmed, "next": each.next_step()} for each in done.hosts),
         tables=(table(("host", "road", "blocked ms", "clear ms", "working", "problems"), rows),),
@@ -158,6 +178,7 @@ def _report(done: KillReport, reason: str, lines: list[str], after: Callable[[],
             "declared": total,
             "working": working,
             "elapsed_ms": done.elapsed_ms,
+            "scope": {"venues": scope.venues, "symbols": scope.symbols, "strategies": scope.strategies},
         },
         after=after,
     )
@@ -168,4 +189,12 @@ def _ms(value: float | None) -> str | None:
 
 
 def _problems(host: HostKill) -> str | None:
-    return None if host.confirmed else "; ".join(f"{road}: {words}" for road, words in host.problems.items()) or None
+    return "; ".join(f"{road}: {words}" for road, words in host.problems.items()) or None
+
+
+def _title(scope: Scope, blocked: int, total: int) -> str:
+    if scope.everything():
+        return f"{blocked} of {total} HOSTS BLOCKED"
+    parts = (("venue", scope.venues), ("symbol", scope.symbols), ("strategy", scope.strategies))
+    meant = " and ".join(f"{word} {' or '.join(names)}" for word, names in parts if names)
+    return f"{meant} blocked on {blocked} of {total} hosts; everything else trades on"

@@ -7,6 +7,7 @@ as a control sequence.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -33,8 +34,9 @@ class Printer:
 
     def __init__(self, *, as_json: bool, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self.as_json = as_json
-        self._out = out or sys.stdout
-        self._err = err or sys.stderr
+        self._out = out or sys.stdout or io.StringIO()
+        self._err = err or sys.stderr or io.StringIO()
+        self._lost: list[TextIO] = []
 
     def report(self, report: Report) -> None:
         """The result of a command."""
@@ -98,13 +100,15 @@ class Printer:
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        console = Console(file=self._out, width=self._columns(), highlight=False, markup=False, emoji=False, soft_wrap=False)
+        drawn, coloured = io.StringIO(), self._out.isatty() or None
+        console = Console(file=drawn, force_terminal=coloured, width=self._columns(), highlight=False, markup=False, emoji=False)
         grid = RichTable(box=None, pad_edge=False, title=shown.title or None, title_justify="left", header_style="dim")
         for column in shown.columns:
             grid.add_column(Text(self._fit(column)), overflow="fold")
         for row in shown.rows:
             grid.add_row(*(Text(self._fit(clean(cell)), style=_STYLES.get(cell[:1], "")) for cell in row))
         console.print(grid)
+        self._write(self._out, drawn.getvalue(), cleaned=True)
 
     def _fit(self, text: str) -> str:
         """`text` in characters that the stream can show."""
@@ -116,6 +120,14 @@ class Printer:
         return text
 
     def _write(self, stream: TextIO, text: str, *, cleaned: bool = False) -> None:
+        """What a stream no longer takes is dropped from then on: output never decides whether a kill or a deploy goes on."""
+        if stream in self._lost:
+            return
         safe = text if cleaned else clean(text)
-        stream.write(self._fit(safe))
-        stream.flush()
+        try:
+            stream.write(self._fit(safe))
+            stream.flush()
+        except (OSError, ValueError) as error:
+            self._lost.append(stream)
+            if stream is self._out and not isinstance(error, BrokenPipeError):
+                self.line(f"stdout cannot be written: {getattr(error, 'strerror', None) or error}")

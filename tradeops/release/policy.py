@@ -13,6 +13,7 @@ from tradeops.contracts.codec import encode
 from tradeops.contracts.entitle import open_policy
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.policy import SCHEMA, VERBS, Person, Policy
+from tradeops.contracts.publickey import parse_line
 from tradeops.contracts.signature import Signer
 
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -25,8 +26,9 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 
 
 def first_policy(fleet: str, people: Iterable[Person], thresholds: Mapping[str, int] | None = None) -> Policy:
-    """Policy number 1. Raises UsageError when nobody may permit with somebody else, or a role is not known."""
+    """Policy number 1. Raises UsageError when nobody may permit with somebody else, a role is not known, or two people share a key."""
     named = tuple(people)
+    _no_shared_key(named)
     for person in named:
         if strange := sorted(set(person.roles) - ROLES.keys()):
             raise UsageError(f"{person.name} has the unknown role {strange[0]!r}", next=f"roles: {', '.join(ROLES)}")
@@ -39,6 +41,16 @@ def first_policy(fleet: str, people: Iterable[Person], thresholds: Mapping[str, 
             next="name a second --person with the role operator or risk, and another key",
         )
     return policy
+
+
+def _no_shared_key(people: Iterable[Person]) -> None:
+    """One key is one person: under two names it would look like two and count as one."""
+    owner: dict[bytes, str] = {}
+    for person in people:
+        for key in person.keys:
+            other = owner.setdefault(parse_line(key).material, person.name)
+            if other != person.name:
+                raise UsageError(f"{other} and {person.name} have the same key", next="give each --person a key of their own")
 
 
 def sign_policy(policy: Policy, signers: Iterable[Signer], current: Policy | None, path: Path) -> Envelope:

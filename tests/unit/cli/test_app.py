@@ -28,9 +28,9 @@ HEAVY = ("rich", "paramiko", "fabric", "httpx", "pydantic", "yaml", "cryptograph
 def modules(*argv: str) -> set[str]:
     """Modules that a command line imports, in a process of its own."""
     code = (
-        "import sys\nfrom tradeops.cli import app\n"
-        f"sys.argv = ['tradeops', *{list(argv)!r}]\n"
-        "try:\n    app.main()\nexcept SystemExit:\n    print('\\n'.join(sys.modules), file=sys.stderr)\n"
+        "import sys\nfrom tradeops.cli import app\nfrom tradeops.cli.render import Printer\n"
+        f"app.run(app.hoist({list(argv)!r}), Printer(as_json=False))\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     return set(done.stderr.split())
@@ -111,6 +111,13 @@ def toy() -> typer.Typer:
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
     @app.command()
+    def trail(how: str) -> Report:
+        def after() -> None:
+            raise {"bug": ZeroDivisionError, "refused": UsageError, "stop": KeyboardInterrupt}[how]("later")
+
+        return Report("trail", "odd", ExitCode.MIXED, after=after)
+
+    @app.command()
     def stop() -> Report:
         raise KeyboardInterrupt
 
@@ -147,6 +154,32 @@ def test_every_end_has_its_exit_code_and_one_document(argv: list[str], code: int
     assert re.fullmatch(r"tradeops/[a-z-]+/v1", document["schema"])
     assert "hosts" in document
     assert "run" in document
+
+
+@pytest.mark.parametrize("how", ["bug", "refused", "stop"])
+def test_what_comes_after_the_result_changes_nothing_of_it(how: str) -> None:
+    """Still one document, still its exit code; what failed is told on stderr."""
+    code, out, err = play("trail", how, as_json=True)
+    assert code == ExitCode.MIXED == json.loads(out)["exit_code"]
+    assert "the result was told" in err
+
+
+def test_a_group_without_a_command_is_one_document() -> None:
+    """`tradeops lab --json` is a usage error like any other."""
+    out = io.StringIO()
+    assert run(["--json", "lab"], Printer(as_json=True, out=out, err=io.StringIO())) == ExitCode.USAGE
+    assert json.loads(out.getvalue())["error"]["what"] == "no command is named"
+
+
+def test_the_process_ends_although_a_thread_does_not() -> None:
+    """A thread that waits for a host that hangs holds up nothing, and what was printed is whole."""
+    code = (
+        "import sys, threading\nfrom tradeops.cli import app\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "sys.argv = ['tradeops', 'docs', 'fleet']\napp.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.endswith("\n")
 
 
 def test_an_error_says_its_four_words_on_stderr() -> None:
@@ -213,12 +246,19 @@ def test_a_daemon_without_run_is_refused() -> None:
     assert "run" in err.getvalue()
 
 
-def test_every_command_in_a_runbook_exists() -> None:
-    """A person in trouble is never sent to a command that is not there."""
-    named: set[tuple[str, str]] = set()
-    for page in (ROOT / "runbooks").glob("*.md"):
-        named |= {(page.name, word) for word in re.findall(r"`tradeops ([a-z-]+)", page.read_text())}
-    assert {pair for pair in named if pair[1] not in COMMANDS} == set()
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "runbooks").glob("*.md"))], ids=lambda page: page.name)
+def test_every_command_in_a_page_exists(page: Path) -> None:
+    """A person in trouble is never sent to a command, or a command's part, that is not there."""
+    for name, part in re.findall(r"(?:`|^|&& )tradeops ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", page.read_text(), flags=re.MULTILINE):
+        assert name in COMMANDS, name
+        parts = getattr(load(name), "commands", {})
+        assert not parts or not part or part in parts, f"{name} {part}"
+
+
+def test_every_page_is_in_the_list_of_pages() -> None:
+    """Whoever looks for a page finds it."""
+    listed = set(re.findall(r"\]\(([a-z-]+\.md)\)", (ROOT / "runbooks" / "README.md").read_text()))
+    assert {page.name for page in (ROOT / "runbooks").glob("*.md")} - {"README.md"} == listed
 
 
 def test_errors_carry_their_document() -> None:

@@ -99,6 +99,42 @@ def test_nothing_waits_for_enter_without_a_terminal() -> None:
     assert not printer.interactive
 
 
+class Closed(io.StringIO):
+    """A stream whose reader goes away after the first write."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+        self.tried = 0
+
+    def write(self, text: str) -> int:
+        self.tried += 1
+        if self.tried > 1:
+            raise self.error
+        return super().write(text)
+
+
+def test_a_stream_that_is_gone_is_dropped_and_stops_nobody() -> None:
+    """K04: a closed pipe never ends a kill; the other stream goes on."""
+    out, err = Closed(BrokenPipeError()), io.StringIO()
+    printer = Printer(as_json=False, out=out, err=err)
+    printer.report(REPORT)
+    printer.line("still here")
+    assert out.tried == 2
+    assert err.getvalue() == "still here\n"
+    gone = Printer(as_json=False, out=io.StringIO(), err=Closed(BrokenPipeError()))
+    for _ in range(3):
+        gone.line("progress")
+
+
+def test_a_full_disk_below_stdout_is_told_once() -> None:
+    """Not an error of the command: said on stderr."""
+    err = io.StringIO()
+    printer = Printer(as_json=False, out=Closed(OSError(28, "No space left on device")), err=err)
+    printer.report(REPORT)
+    assert err.getvalue() == "stdout cannot be written: No space left on device\n"
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.0004, "0 ms"), (0.25, "250 ms"), (1, "1.0 s"), (90, "1.5 m"), (7200, "2.0 h"), (90000, "1.0 d")]
 )
