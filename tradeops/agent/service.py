@@ -8,6 +8,7 @@ from . import processes
 from .clock import Deadline
 from .errors import SERVICE, AgentError
 from .hostfile import Context
+from .names import linked_digest
 from .processes import Process
 from .units import DOWN, Manager, UnitState
 from .vitals import read_beat
@@ -115,13 +116,14 @@ def look(context: Context, slot: str) -> tuple[UnitState, Process | None, list[P
 
 
 def running(context: Context) -> list[dict[str, Any]]:
-    """contracts.agent.Running of every slot: the release is that of the process, not of the link."""
+    """contracts.agent.Running of every slot: the release is that of the process, `linked` that of the link."""
     units = manager(context)
     rows = []
     for slot, unit in sorted(context.host.units.items()):
         state = units.state(unit)
         main = processes.read(state.pid, context.clock) if state.pid else None
-        rows.append({"slot": slot, "release": release_of(context, main), "pid": state.pid, "unit_state": state.state})
+        linked = linked_digest(context.layout.slot(slot) / "current")
+        rows.append({"slot": slot, "release": release_of(context, main), "pid": state.pid, "unit_state": state.state, "linked": linked})
     return rows
 
 

@@ -24,7 +24,9 @@ def switch(context: Context, slot: str, digest: str | None, binding: dict[str, A
         release.present(context, digest)
     policy = verify.host_policy(context)
     _check_binding(context, policy, binding)
-    if overlay is not None:
+    if overlay is None:
+        _check_no_overlay(context, slot)
+    else:
         _check_overlay(context, policy, overlay)
     unit = service.unit_of(context, slot)
     if service.manager(context).state(unit).state not in DOWN:
@@ -53,14 +55,16 @@ def binding_digest(context: Context, slot: str) -> str | None:
 
 def overlay_number(context: Context) -> int:
     """The highest overlay number beside any slot, 0 for none."""
-    found = [0]
-    for slot in context.host.units:
-        try:
-            envelope = read_object(context.layout.slot(slot) / "overlay.json")
-            found.append(_number(envelope) if envelope else 0)
-        except (AgentError, OSError):
-            continue
-    return max(found)
+    return max((_overlay_of(context, slot) for slot in context.host.units), default=0)
+
+
+def _overlay_of(context: Context, slot: str) -> int:
+    """The number of the overlay beside the slot, 0 for none or one that cannot be read."""
+    try:
+        envelope = read_object(context.layout.slot(slot) / "overlay.json")
+        return _number(envelope) if envelope else 0
+    except (AgentError, OSError):
+        return 0
 
 
 def previous(context: Context) -> str | None:
@@ -96,6 +100,14 @@ def _check_overlay(context: Context, policy: verify.Policy, envelope: dict[str, 
     number = _number(envelope)
     if number < overlay_number(context):
         raise AgentError(OLDER, f"overlay {number} is older than {overlay_number(context)}, which is in force here")
+
+
+def _check_no_overlay(context: Context, slot: str) -> None:
+    """None at all is older than any: what an overlay has turned off does not come back with a switch."""
+    number = _overlay_of(context, slot)
+    if number > 0:
+        said = f"no overlay was given, and overlay {number} is in force in slot {slot}"
+        raise AgentError(OLDER, said, next=f"send overlay {number} or a newer one along")
 
 
 def _number(envelope: dict[str, Any]) -> int:

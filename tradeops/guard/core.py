@@ -66,6 +66,7 @@ class Guard:
         self._scanned: tuple[int, tuple[int, ...]] | None = None
         self._ratio = OutVersusIn()
         self._reconciler = Reconciler()
+        self._latched = {mark.id for mark in marks.kills(self.memory.state)}
         self._adopt_latch(always=True)
 
     # -- what it does ------------------------------------------------------------------------------------------
@@ -259,9 +260,13 @@ class Guard:
         if word == memory.state.latch_seen and not always:
             return ()
         before = state = memory.state
+        found: set[str] = set()
         for path in sorted(self.layout.latched.glob("*.json"))[:_LATCHED_MAX]:
-            state = self._adopted(state, path)
-        if word != state.latch_cleared and not any(mark.scope.everything() for mark in marks.kills(state)):
+            state, kill = self._adopted(state, path)
+            found |= {kill} if kill else set()
+        unexplained = word != before.latch_seen and found <= self._latched
+        self._latched |= found
+        if word != state.latch_cleared and (unexplained or not any(mark.scope.everything() for mark in marks.kills(state))):
             said = "the agent's latch was raised, and no kill beside it can be verified"
             state = marks.trip(state, MarkKind.KILL, f"latch-{word}", said, memory.now())
         if word != before.latch_seen:
@@ -270,18 +275,20 @@ class Guard:
         memory.reduce(state)
         return tuple(mark for mark in marks.kills(state) if mark not in before.marks)
 
-    def _adopted(self, state: State, path: Path) -> State:
+    def _adopted(self, state: State, path: Path) -> tuple[State, str]:
+        """The state with the kill of that file, and its id if it stops the whole host; empty: the file explains no latch."""
         try:
             parsed = admit.parse(envelope := read_kill(path))
             directive = admit.widen(parsed)
             if directive.verb is not Verb.KILL or self.site.policy is None:
-                return state
+                return state, ""
             admit.address(directive, host=self.host.host, fleet=self.host.fleet)
             who = entitled(self.site.policy, directive.verb, envelope, Purpose.DIRECTIVE, now_ns=None, host=self.host.host)
-            return verbs.decide(state, Order(directive, envelope, who.people, who.run), Facts(), self.memory.now()).state
+            decision = verbs.decide(state, Order(directive, envelope, who.people, who.run), Facts(), self.memory.now())
+            return decision.state, directive.id if directive.scope.everything() else ""
         except (OSError, TradeopsError) as error:
             event(_LOG, logging.WARNING, "latched kill not taken", file=path.name, problem=str(error))
-            return state
+            return state, ""
 
     # -- its parts ---------------------------------------------------------------------------------------------
 

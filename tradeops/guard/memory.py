@@ -143,8 +143,10 @@ class Memory:
         return True
 
     def _save(self, state: State) -> None:
-        self.store.save(state)
-        self.stop.sync()
+        try:
+            self.store.save(state)
+        finally:
+            self.stop.sync()  # on a full disk the page alone makes a stop durable
 
     def _numbered(self, state: State) -> State:
         changed = words_of(state, self.now()) != self.stop.words

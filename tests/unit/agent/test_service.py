@@ -74,7 +74,10 @@ def test_a_release_runs_from_its_tree_with_its_environment(running: ManagedHost)
     assert (proof.unit_state, proof.linked, proof.others, proof.bad_files) == ("active", release.id, (), ())
     assert proof.files_checked == 2 and proof.binding == digest_bytes(running.binding().body())
     assert proof.vitals is None and "there are no vitals" in proof.problems
-    assert agent.do("facts")["running"][0] == {"slot": "blue", "release": release.id, "pid": pid, "unit_state": "active"}
+    row = {"slot": "blue", "release": release.id, "pid": pid, "unit_state": "active", "linked": release.id}
+    assert agent.do("facts")["running"][0] == row
+    agent.do("stop", slot="blue", stop_timeout_s=5)
+    assert agent.do("facts")["running"][0] == {**row, "release": None, "pid": None, "unit_state": "inactive"}
 
 
 def test_proof_reads_the_process_and_the_files_not_what_was_asked(running: ManagedHost) -> None:
@@ -195,7 +198,7 @@ def test_switch_wants_a_stopped_service_and_this_hosts_signed_binding(running: M
 
 
 def test_overlays_do_not_go_back(running: ManagedHost) -> None:
-    """Signed by who may, numbered, shown in the facts; an older one is refused."""
+    """Signed by who may, numbered, shown in the facts; an older one, or none at all after it, is refused."""  # K07
     agent, release = running.locked(), running.release()
     running.stage(agent, release)
 
@@ -206,6 +209,9 @@ def test_overlays_do_not_go_back(running: ManagedHost) -> None:
     assert switch(3)["ok"]
     assert agent.do("facts")["overlay_number"] == 3
     assert switch(2)["error"]["code"] == "older"
+    for digest in (release.id, None):
+        assert agent.code("switch", slot="blue", release=digest, binding=plain(running.binding()), overlay=None) == "older"
+    assert agent.do("facts")["overlay_number"] == 3 and switch(3)["ok"]
     assert switch(4, running.two)["error"]["code"] == "signature"
 
 

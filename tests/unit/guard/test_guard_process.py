@@ -160,6 +160,38 @@ def test_a_latch_without_a_kill_that_holds_is_a_kill(host: GuardHost) -> None:
     until(host.page_says_send, 5)
 
 
+def test_a_second_latch_that_cannot_be_read_is_a_kill_of_its_own(host: GuardHost) -> None:
+    """One kill stands; another was latched whose file is lost: a permit that names the first alone does not end it."""  # K04 K07
+    host.permit()
+    host.put(host.layout.latched / "k-one.json", host.people.say(Verb.KILL, id="k-one"))
+    for word in (11, 12):
+        with host.layout.stop_page.open("r+b") as page:
+            page.seek(64)
+            page.write(pack_latch(word))
+        (host.layout.latched / "k-two.json").write_bytes(b"")
+        until(lambda: len([mark for mark in host.status().marks if mark.kind is MarkKind.KILL]) == word - 10, 5)  # noqa: B023  # asked before the next round
+    kills = [mark.id for mark in host.status().marks if mark.kind is MarkKind.KILL]
+    assert kills[0] == "k-one" and kills[1].startswith("latch-12")
+    assert host.post(host.people.permit("k-one")).code == "kill_not_named" and not host.page_says_send()
+    host.permit()
+    until(host.page_says_send, 5)
+
+
+def test_a_kill_over_both_roads_is_one(host: GuardHost) -> None:
+    """Posted first and latched after it under the same id: one kill to name."""  # K04
+    host.permit()
+    kill = host.people.say(Verb.KILL, id="k-both")
+    assert host.post(kill, certified=False).accepted
+    host.put(host.layout.latched / "k-both.json", kill)
+    with host.layout.stop_page.open("r+b") as page:
+        page.seek(64)
+        page.write(pack_latch(21))
+    until(lambda: '"word": 21' in (log := (host.folder / "guard.log").read_text()) or '"word":21' in log, 5)
+    assert [mark.id for mark in host.status().marks if mark.kind is MarkKind.KILL] == ["k-both"]
+    host.permit()
+    until(host.page_says_send, 5)
+
+
 def test_a_run_halts_leases_and_resumes_its_own(host: GuardHost) -> None:
     """The run's key, lent by a person, does these and nothing more."""
     host.permit()

@@ -124,6 +124,34 @@ def test_what_cannot_be_written_is_not_permitted_but_stops(tmp_path: Path) -> No
     run(story())
 
 
+class _PageSeen(StopKeeper):
+    """Counts what it brings to the disk."""
+
+    synced = 0
+
+    def sync(self) -> None:
+        """Also count."""
+        super().sync()
+        self.synced += 1
+
+
+def test_a_kill_on_a_full_disk_is_durable_in_the_page(tmp_path: Path) -> None:
+    """The state cannot be saved; the page is brought to the disk all the same, and the next guard stays stopped by it."""  # K06
+
+    async def story() -> None:
+        folder = tmp_path / "guard"
+        folder.mkdir()
+        made = Memory(Store(folder / "state.json"), page := _PageSeen(tmp_path / "stop.page"), VirtualClock())
+        made.boot()
+        folder.rename(tmp_path / "away")
+        made.reduce(marks.kill(made.state, Mark(MarkKind.KILL, "k1", "operator-1", "x", 1), 1, made.now()))
+        keeper = asyncio.create_task(made.keep())
+        assert not await made.durable(0.05) and "state" in made.problems and page.synced > 0
+        keeper.cancel()
+
+    run(story())
+
+
 def test_a_damaged_page_at_the_start_ends_the_permit(tmp_path: Path) -> None:
     """Missing, short, altered while the guard was away."""  # K06
     for harm in (Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"\xff" * 4096)):
