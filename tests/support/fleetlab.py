@@ -167,9 +167,10 @@ def take_down(lab: FleetLab) -> None:
 
 
 def sent_bytes(lab: FleetLab) -> int:
-    """Parcels that the newest deploy made, compressed, one for each set of hosts that lacked the same."""
+    """The newest parcel that a deploy made: what each host was sent that lacked the same, compressed."""
     parcels = load_fleet(lab.folder / "fleet.yml").state.releases / "parcels"
-    return max((path.stat().st_size for path in parcels.glob("*.z")), default=0)
+    newest = max(parcels.glob("*.z"), key=lambda path: path.stat().st_mtime_ns)
+    return newest.stat().st_size
 
 
 def store_of(lab: FleetLab) -> Store:
