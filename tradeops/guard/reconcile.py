@@ -13,6 +13,8 @@ from tradeops.contracts.units import format_units
 
 WINDOW_NS: Final = 3 * NS_PER_S
 """How far the two may be apart in time."""
+FRESH_NS: Final = NS_PER_S
+"""Vitals older than this are not compared."""
 _SETTLED: Final = frozenset({"ready", "halted"})
 
 
@@ -47,9 +49,14 @@ class Reconciler:
     def measure(
         self, vitals: Vitals | None, filled: Mapping[str, int], working: int | None, memory: object, now_ns: int
     ) -> tuple[str, ...]:
-        """The breaks that are open, each with both values. Nothing is compared while either side is not there."""
+        """The breaks that are open, each with both values. Nothing is compared while either side is not there.
+
+        A trader that has not said anything for a moment is the watchdog's matter: its books are old, not wrong.
+        """
         if vitals is None or working is None or vitals.state not in _SETTLED:
             self._working, self._positions = _Pair(), {}
+            return ()
+        if now_ns - vitals.beat_ns > FRESH_NS:
             return ()
         if memory != self._memory:
             self._memory, self._positions = memory, {}

@@ -115,10 +115,11 @@ def test_out_versus_in_counts_since_both_were_seen() -> None:
 
 
 def meet(
-    reconciler: Reconciler, at_s: float, ours: int, theirs: int, *, filled: int = 0, held: int = 0, memory: int = 0
+    reconciler: Reconciler, at_s: float, ours: int, theirs: int, *, filled: int = 0, held: int = 0, memory: int = 0, said_s: float = -1
 ) -> tuple[str, ...]:
-    """One look: working orders by trader and drop copy, and one symbol."""
-    vitals = msgspec.structs.replace(VITALS, working=theirs, positions={"ABC": held} if held else {})
+    """One look: working orders by trader and drop copy, and one symbol. said_s: when the trader said so, now if negative."""
+    beat_ns = int((at_s if said_s < 0 else said_s) * NS_PER_S)
+    vitals = msgspec.structs.replace(VITALS, beat_ns=beat_ns, working=theirs, positions={"ABC": held} if held else {})
     return reconciler.measure(vitals, {"ABC": filled} if filled else {}, ours, memory, int(at_s * NS_PER_S))
 
 
@@ -130,6 +131,15 @@ def test_books_may_differ_for_a_moment_and_not_for_longer() -> None:
     assert meet(reconciler, 3.5, 3, 4) == ()
     assert meet(reconciler, 5, 3, 4) == ("working orders: trader 4, drop copy 3",)
     assert meet(reconciler, 5.1, 4, 4) == ()
+
+
+def test_old_words_of_a_trader_are_no_break() -> None:
+    """A trader that said nothing for seconds has old books, not wrong ones: its silence is the watchdog's matter."""  # R14
+    reconciler = Reconciler()
+    assert meet(reconciler, 0, 4, 4) == ()
+    for at_s in range(1, 9):
+        assert meet(reconciler, at_s, 1, 4, said_s=0) == ()
+    assert meet(reconciler, 9, 1, 1) == ()
 
 
 def test_positions_are_compared_from_where_both_began() -> None:
