@@ -29,7 +29,7 @@ from tradeops.guard.site import Site, Slot, read_kill, read_secret
 from tradeops.guard.state import State, Store
 from tradeops.guard.stop import StopKeeper
 from tradeops.guard.venue import VenueDesk
-from tradeops.guard.watch import OutVersusIn, Trader, Trip
+from tradeops.guard.watch import OutVersusIn, Trader, Trip, Unseen
 
 _LOG = logging.getLogger("guard")
 BEAT_S: Final = 0.1
@@ -65,6 +65,7 @@ class Guard:
         self._strangers: tuple[int, ...] = ()
         self._scanned: tuple[int, tuple[int, ...]] | None = None
         self._ratio = OutVersusIn()
+        self._unseen = Unseen()
         self._reconciler = Reconciler()
         self._latched = {mark.id for mark in marks.kills(self.memory.state)}
         self._adopt_latch(always=True)
@@ -97,8 +98,9 @@ class Guard:
         self.memory.reduce(marks.pass_time(self._with_policy_number(), self.memory.now()))
         self.look()
         fanned = self._ratio.measure(self.trader, sum(desk.orders_out for desk in self.desks.values()))
+        unseen = self._unseen.measure({name: desk.ready for name, desk in self.desks.items()}, self.clock.monotonic_ns())
         if marks.trading(self.memory.state, self.memory.now()):
-            for trip in self._halting():
+            for trip in (*self._halting(), *unseen):
                 self.trip(MarkKind.HALT, trip)
             if fanned:
                 self.trip(MarkKind.KILL, fanned)
@@ -146,8 +148,14 @@ class Guard:
         self.look()
         slot = self.slot()
         unknown = tuple(f"drop copy of {name}: not connected" for name, desk in self.desks.items() if not desk.ready)
-        problem = watch.unproved(self.trader, slot.wanted()) or slot.problem or self.clock_problem()
+        problem = watch.unproved(self.trader, slot.wanted()) or self._venues_problem() or self.clock_problem()
         return Facts(problem, self.breaks + unknown, slot.release or "")
+
+    def _venues_problem(self) -> str:
+        if not self.site.venues_known():
+            return "where it trades is not known: a slot holds a release without a binding that can be used"
+        unheard = [venue.name for venue in self.site.venues() if venue.name not in self.desks]
+        return f"nothing listens to the drop copy of {', '.join(unheard)}" if unheard else ""
 
     def blocked(self, scope_epoch: int | None = None) -> bool:
         """Whether it is proved that no order can leave; with an epoch: none of the subset that was stopped then."""

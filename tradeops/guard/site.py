@@ -37,7 +37,8 @@ class Slot:
 
     def wanted(self) -> Wanted:
         """For the watchdog."""
-        return Wanted(self.release, self.binding_digest)
+        missing = f"slot {self.name} holds no binding" if self.binding is None and self.release is not None else ""
+        return Wanted(self.release, self.binding_digest, self.problem or missing)
 
 
 def read_host(layout: HostLayout) -> HostFile:

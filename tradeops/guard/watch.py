@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tradeops.base.clock import NS_PER_MS
+from tradeops.base.clock import NS_PER_MS, NS_PER_S
 from tradeops.base.digest import short
 from tradeops.contracts.metrics import Counter
 from tradeops.contracts.pages import read_vitals
@@ -18,6 +18,10 @@ STALE_NS_MAX: Final = 3_000 * NS_PER_MS
 """Older vitals halt a trader that trades (ours; no regulation gives a number)."""
 FRESH_NS_MAX: Final = 1_000 * NS_PER_MS
 """What a permit and health demand."""
+UNSEEN_NS_MAX: Final = 10 * NS_PER_S
+"""A drop copy that is away for longer halts: what works is not known (ours; a reconnection takes a second or two)."""
+_LOOK_NS_MAX: Final = NS_PER_S
+"""What one look adds at most to the time that a drop copy was away: a guard that slept did not see it away."""
 FIT_STATES: Final = frozenset({"ready", "halted"})
 
 
@@ -48,10 +52,11 @@ class Trip:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the host's slot is to run, None where it cannot be read."""
+    """What the host's slot is to run, None where it cannot be read. problem: why its binding cannot be used, empty when it can."""
 
     release: str | None = None
     binding: str | None = None
+    problem: str = ""
 
 
 def look(vitals_page: Path, now_ns: int, strangers: tuple[int, ...] = ()) -> Trader:
@@ -92,7 +97,7 @@ def unproved(trader: Trader, wanted: Wanted) -> str:
         return f"its vitals are {(trader.age_ns or 0) / NS_PER_MS:.0f} ms old"
     if vitals.state not in FIT_STATES:
         return f"it is {vitals.state}"
-    if problem := misfit(trader, wanted):
+    if problem := misfit(trader, wanted) or wanted.problem:
         return problem
     if down := sorted(venue for venue, state in vitals.sessions.items() if state != "up"):
         return f"its session with {', '.join(down)} is down"
@@ -128,7 +133,25 @@ def watchdog(trader: Trader, wanted: Wanted) -> tuple[Trip, ...]:
         trips.append(Trip("trader-beat", f"vitals are {age_ms:.0f} ms old, {STALE_NS_MAX / NS_PER_MS:.0f} ms allowed"))
     if problem := misfit(trader, wanted):
         trips.append(Trip("drift", problem))
+    if wanted.problem:
+        trips.append(Trip("binding", wanted.problem))
     return tuple(trips)
+
+
+class Unseen:
+    """Drop copies that have been away for too long (K12). Pure."""
+
+    def __init__(self) -> None:
+        self._away_ns: dict[str, int] = {}
+        self._looked_ns: int | None = None
+
+    def measure(self, ready: Mapping[str, bool], now_ns: int) -> tuple[Trip, ...]:
+        """ready: of each venue, whether its drop copy is whole now."""
+        passed_ns = 0 if self._looked_ns is None else min(now_ns - self._looked_ns, _LOOK_NS_MAX)
+        self._looked_ns = now_ns
+        self._away_ns = {name: self._away_ns[name] + passed_ns if name in self._away_ns else 0 for name, up in ready.items() if not up}
+        long = [f"of {name} not ready for {ns / NS_PER_S:.1f} s" for name, ns in self._away_ns.items() if ns > UNSEEN_NS_MAX]
+        return (Trip("drop-copy", f"{'; '.join(long)}, {UNSEEN_NS_MAX / NS_PER_S:.0f} s allowed"),) if long else ()
 
 
 class OutVersusIn:

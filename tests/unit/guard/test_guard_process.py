@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.support.guardhost import GuardHost
 from tests.support.wait import until
@@ -110,6 +111,21 @@ def test_drift_halts(host: GuardHost) -> None:
     until(lambda: "halt" in host.kinds(), 5)
     assert host.status().marks[0].by == "drift"
     assert host.post(host.people.permit()).code == "not_proved"
+
+
+@pytest.mark.parametrize("damaged", [None, b"{"])
+def test_a_host_whose_binding_is_lost_halts_and_is_not_permitted(host: GuardHost, damaged: bytes | None) -> None:
+    """Missing or damaged under a running trader: where it trades is not known any more."""  # K07 K12
+    host.permit()
+    path = host.layout.slot("blue") / "binding.json"
+    try:
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        until(lambda: "halt" in host.kinds(), 5)
+        mark = next(mark for mark in host.status().marks if mark.kind is MarkKind.HALT)
+        assert mark.by == "binding" and "slot blue" in mark.reason
+        assert host.post(host.people.permit(), wait_ms=0).code == "not_proved"
+    finally:
+        host.bind()
 
 
 def test_out_of_what_came_in_is_needs_a_venue_and_health_says_unknown(host: GuardHost) -> None:

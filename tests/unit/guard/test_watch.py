@@ -20,7 +20,7 @@ from tradeops.contracts.pages import VitalsWriter
 from tradeops.contracts.status import Vitals
 from tradeops.guard import process, watch
 from tradeops.guard.reconcile import Reconciler
-from tradeops.guard.watch import OutVersusIn, Trader, Wanted
+from tradeops.guard.watch import OutVersusIn, Trader, Unseen, Wanted
 
 R1, R2, B1 = "sha256:" + "1" * 64, "sha256:" + "2" * 64, "sha256:" + "b" * 64
 IDENTITY = Identity("trader", R1, B1, 0, "blue", 10, 20, 0)
@@ -92,6 +92,7 @@ def test_unproved_says_why(words: str, one: Trader) -> None:
         ("drift", trader(), Wanted(R2, B1)),
         ("drift", trader(), Wanted(R1, R2)),
         ("drift", trader(), Wanted(None, None)),
+        ("binding", trader(), Wanted(R1, None, "slot blue holds no binding")),
         ("", trader(age_ms=2999), WANTED),
     ],
 )
@@ -100,6 +101,20 @@ def test_the_watchdog_trips(control: str, one: Trader, wanted: Wanted) -> None:
     trips = watch.watchdog(one, wanted)
     assert [trip.control for trip in trips] == ([control] if control else [])
     assert all(trip.measured for trip in trips)
+
+
+def test_a_drop_copy_may_be_away_for_a_moment_and_not_for_longer() -> None:
+    """Eleven seconds halt, with the time; a reconnection, or a guard that slept meanwhile, does not."""  # K12
+
+    def away(unseen: Unseen, *at_s: float, ready: bool = False) -> list[str]:
+        return [trip.measured for at in at_s for trip in unseen.measure({"sim": ready, "other": True}, int(at * NS_PER_S))]
+
+    short, slept, long = Unseen(), Unseen(), Unseen()
+    assert not away(short, *range(9)) and not away(short, 9, ready=True) and not away(short, *range(10, 19))
+    assert not away(slept, 0, 60, 120)
+    assert not away(long, *range(11))
+    assert away(long, 11) == ["of sim not ready for 11.0 s, 10 s allowed"]
+    assert not away(long, 12, ready=True)
 
 
 def test_out_versus_in_counts_since_both_were_seen() -> None:
