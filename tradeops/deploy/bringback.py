@@ -14,7 +14,8 @@ from tradeops.release.flags import conflicts, journal_conflict
 def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     """Every host back on what it ran before the run. Returns the hosts for which that could not be proved, and why.
 
-    Goes on past the failure of one host; a host that is not proved stays halted. Raises KillArrived.
+    Goes on past the failure of one host; a host that is not proved, or whose orders were not seen to be gone, stays
+    halted. Raises KillArrived.
     """
     switched = [name for name, state in crew.states.items() if state.switched]
     left: dict[str, TradeopsError] = {}
@@ -39,9 +40,7 @@ def _go_back(crew: Crew, names: Sequence[str], old: str | None, left: dict[str, 
         _clear_proofs(crew, linked)
         return
     started = attempt(left, lambda some: phases.start(crew, some), linked)
-    proved = attempt(left, lambda some: phases.prove(crew, some, _old_of(crew)), started)
-    for name in proved:
-        left.pop(name, None)
+    attempt(left, lambda some: phases.prove(crew, some, _old_of(crew)), started)
 
 
 def _clear_proofs(crew: Crew, names: Sequence[str]) -> None:
