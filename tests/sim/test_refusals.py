@@ -1,0 +1,141 @@
+"""What a run must not do: undo what ended well, go forward by rolling back, trust a dead guard, keep a release that trips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.sim.drive import ROLLING, try_abort, try_deploy
+from tests.sim.world import FLEET, OperatorDied, World
+from tradeops.base.errors import ExitCode, Refused, UsageError
+from tradeops.contracts.directive import ALL_HOSTS, Verb
+from tradeops.contracts.status import Mark, MarkKind
+from tradeops.deploy.abort import abort
+from tradeops.deploy.asked import release_before
+from tradeops.deploy.journal import list_runs
+from tradeops.deploy.rollback import rollback
+from tradeops.safety.directives import compose, sign
+from tradeops.safety.kill import Roads, Swept, kill
+from tradeops.safety.permit import refusals
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Eight hosts that trade release 2, before it release 1."""
+    world = World(tmp_path)
+    world.old = world.release(1)
+    assert try_deploy(world, world.old)[0] == ExitCode.PROVED
+    world.new = world.release(2)
+    assert try_deploy(world, world.new)[0] == ExitCode.PROVED
+    world.pids = world.pids_now()
+    return world
+
+
+def test_a_run_that_ended_well_is_not_aborted(world: World) -> None:
+    """D13: undoing a finished run is a rollback, with its guard; neither the newest nor an older run is aborted."""
+    site = world.site()
+    for journal in list_runs(site.runs):
+        with pytest.raises(Refused, match="nothing to abort"):
+            abort(site, journal, ROLLING)
+    assert world.pids_now() == world.pids
+
+
+def test_a_dead_run_that_was_followed_by_a_good_one_is_not_aborted(world: World) -> None:
+    """A run that died is history once a later one has proved the fleet."""
+    third = world.release(3)
+    world.when("drain", world.die)
+    with pytest.raises(OperatorDied):
+        try_deploy(world, third)
+    world.revive()
+    died = list_runs(world.site().runs)[-1]
+    world.clock.sleep_s(200)
+    assert try_deploy(world, third)[0] == ExitCode.PROVED
+    with pytest.raises(Refused, match="followed by"):
+        abort(world.site(), died, ROLLING)
+
+
+def test_abort_does_not_touch_hosts_that_run_something_else(world: World) -> None:
+    """A host on a release that the run knows nothing of is not taken anywhere."""
+    third = world.release(3)
+    world.when("stop", world.die)
+    with pytest.raises(OperatorDied):
+        try_deploy(world, third)
+    world.revive()
+    world.truth["h4"].tampered(world.release(9))
+    assert try_abort(world)[0] == ExitCode.REFUSED
+
+
+def test_a_second_rollback_does_not_go_forward(world: World) -> None:
+    """Pressed twice, rollback stays where it went."""
+    site = world.site()
+    assert rollback(site, release_before(site.runs, site.releases), ROLLING).exit_code == ExitCode.PROVED
+    with pytest.raises(UsageError, match="no earlier release"):
+        release_before(site.runs, site.releases)
+
+
+@pytest.mark.parametrize("fault", ["guard_dead", "guard_hang"])
+def test_a_guard_that_does_not_answer_is_found_before_anything_is_touched(world: World, fault: str) -> None:
+    """Promise 2: exit 3, nobody touched."""
+    world.truth["h3"].faults.add(fault)
+    assert try_deploy(world, world.release(3))[0] == ExitCode.PREFLIGHT
+    assert world.pids_now() == world.pids
+
+
+def test_a_release_that_trips_its_own_watchdog_is_taken_back(world: World) -> None:
+    """A halt that comes while the first host starts to trade again is a failure of the release, not a finished deploy."""
+    trip = Mark(MarkKind.HALT, "trip-1", "reconciliation", "position ABC: trader 1, drop copy 2", 0)
+    world.when("resume", partial(world.truth["h1"].marks.append, trip))
+    code, ending = try_deploy(world, world.release(3))
+    assert code in (ExitCode.MIXED, ExitCode.BROUGHT_BACK)
+    assert ending and "resume failed on h1" in ending.title
+    assert {host.runs() for host in world.truth.values()} == {world.new}
+
+
+def test_a_host_whose_orders_still_work_is_not_started_again(world: World) -> None:
+    """D13: zero working orders comes before going back; the host stays halted and is named."""
+    world.when("start", partial(world.truth["h1"].faults.update, {"orders_stuck", "feed_dead"}))
+    code, ending = try_deploy(world, world.release(3))
+    assert code == ExitCode.MIXED
+    assert ending and ending.hosts[0].host == "h1"
+    assert not world.truth["h1"].trading()
+
+
+def test_a_host_whose_trader_is_down_still_has_its_release(world: World) -> None:
+    """A crashed trader does not make its host a new one: a failed run leaves it on the release that was linked there."""
+    world.truth["h3"].reboot()
+    code, _ = try_deploy(world, world.release(3, version="3-broken"))
+    assert code in (ExitCode.MIXED, ExitCode.BROUGHT_BACK)
+    assert world.truth["h3"].linked == world.new
+
+
+def test_an_overlay_that_we_do_not_know_is_not_loosened(world: World) -> None:
+    """A host with a newer overlay than ours is refused."""
+    world.truth["h2"].overlay = 4
+    assert try_deploy(world, world.release(3))[0] == ExitCode.REFUSED
+
+
+def test_a_road_that_breaks_down_does_not_end_the_kill(world: World) -> None:
+    """K04: a mistake on one road is a problem of the hosts it was for; the report comes out."""
+    site = world.site()
+    world.truth["h3"].faults.add("ssh_hang")
+
+    def broken(_: Sequence[str]) -> Sequence[Swept]:
+        raise ValueError("no such venue")
+
+    directive = compose(Verb.KILL, id="kill", fleet=FLEET, hosts=(ALL_HOSTS,), reason="drill", now_ns=0)
+    roads = Roads(site.controls, site.agents, site.fan_out, site.clock, broken)
+    report = kill(roads, site.hosts, sign(directive, world.key), "kill", deadline_s=5.0, told=lambda _: None)
+    assert report.blocked() == 7
+    assert "broke down" in report.hosts[0].problems["venue"]
+
+
+def test_a_halt_that_does_not_block_is_not_taken(world: World) -> None:
+    """A guard that took a halt while its trader can still send has not halted."""
+    site = world.site()
+    world.truth["h5"].faults.add("trader_hung")
+    envelope = sign(compose(Verb.HALT, id="halt", fleet=FLEET, hosts=(ALL_HOSTS,), reason="x", now_ns=0), world.key)
+    replies = site.controls.direct(site.hosts, envelope, deadline_s=1.0)
+    assert set(refusals(replies, list(world.truth), blocked=True)) == {"h5"}
