@@ -9,6 +9,7 @@ import typer
 
 from tradeops.base.errors import ExitCode
 from tradeops.cli.options import context
+from tradeops.cli.paths import named, new_file
 from tradeops.cli.report import NO, YES, Report, table, when
 
 audit = typer.Typer(help="The audit chain: show, verify, export.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
@@ -74,9 +75,12 @@ def export(
     from tradeops.base.durable import write_atomic
     from tradeops.record.chain import export as whole
 
+    if file is not None:
+        new_file("--out", file)
     document = whole(context(ctx).fleet.state.audit)
     text = json.dumps(document, indent=1, default=str) + "\n"
     if file is None:
         return Report("audit-export", "the chain", raw=text, data={"document": document})
-    write_atomic(file, text.encode())
+    with named("--out", file):
+        write_atomic(file, text.encode())
     return Report("audit-export", f"written to {file}", data={"file": str(file)})

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tradeops.base.errors import UsageError
 from tradeops.cli.options import context
+from tradeops.cli.paths import named, new_file
 from tradeops.cli.report import Report
 
 Archive = Annotated[Path, typer.Argument(metavar="FILE", help="The archive.")]
@@ -18,6 +20,7 @@ def backup(ctx: typer.Context, archive: Archive) -> Report:
     from tradeops.record.backup import make_backup
 
     c = context(ctx)
+    new_file("FILE", archive)
     with c.audit.pair("backup", detail={"archive": archive}) as pair:
         made = make_backup(c.fleet.state.root, c.audit, archive, now_ns=c.clock.wall_ns())
         pair.detail |= {"digest": made.digest}
@@ -38,7 +41,10 @@ def restore(
     """Unpack a backup whole, every file checked, or not at all."""
     from tradeops.record.backup import restore as unpack
 
-    back = unpack(archive, into, digest=digest)
+    if not archive.is_file():
+        raise UsageError("there is no such archive", where=str(archive), next="name a file that `tradeops backup` wrote")
+    with named("--into", into):
+        back = unpack(archive, into, digest=digest)
     return Report(
         "restore",
         f"{back.files} files restored into {into}, audit chain whole up to row {back.audit_rows}",

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from tradeops.base.digest import short
+from tradeops.base.errors import Refused
+from tradeops.cli.context import Context
 from tradeops.cli.options import context
 from tradeops.cli.report import Report, table
 
@@ -35,6 +37,7 @@ def build(
     described = load_definition(path)
     ingredients = Ingredients(lock or shipped("requirements-host.lock")) if described.kind == "trader" else None
     ledger = FlagLedger(flags or path.parent / "flags.json")
+    _require_release(c)
     with c.audit.pair("build", detail={"service": described.service, "version": described.version}) as pair:
         stored = make(Source(described, folder, ingredients), c.store, c.signer, ledger, now_ns=c.clock.wall_ns(), number=number)
         pair.detail |= {"release": stored.id}
@@ -50,3 +53,11 @@ def build(
         next=f"tradeops deploy {short(stored.id)}",
         data={"release": stored.id, "service": part.service, "version": part.version, "number": part.number},
     )
+
+
+def _require_release(c: Context) -> None:
+    """May who signs release at all? Asked before anything is kept: every host would refuse it. Raises Refused."""
+    roles = next(each.roles for each in c.policy.people if each.name == c.person)
+    if not any("release" in c.policy.roles.get(role, ()) for role in roles):
+        advice = "have somebody build it whose role grants `release`: --as PERSON"
+        raise Refused(f"{c.person} may not release", holds="nothing was built or kept", next=advice)

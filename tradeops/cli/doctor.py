@@ -37,9 +37,17 @@ def doctor(ctx: typer.Context, here: Annotated[bool, typer.Option("--here", help
         "doctor",
         f"{len(bad)} of {len(found)} checks need something" if bad else f"all {len(found)} checks are well",
         ExitCode.PREFLIGHT if bad else ExitCode.PROVED,
+        hosts=tuple(_of_host(host, found) for host in dict.fromkeys(advice.where for advice in found if advice.where != "here")),
         tables=(table(("where", "check", "found", "how to fix it"), rows),),
         data={"checks": [asdict(advice) for advice in found]},
     )
+
+
+def _of_host(name: str, found: list[Advice]) -> dict[str, object]:
+    """One host's entry in the document: problem is empty when all its checks are well."""
+    its = [advice for advice in found if advice.where == name]
+    problem = "; ".join(f"{advice.check}: {advice.detail}" for advice in its if advice.verdict != "yes")
+    return {"host": name, "ok": not problem, "problem": problem, "checks": [asdict(advice) for advice in its]}
 
 
 def _well(found: list[Advice], bad: list[Advice]) -> list[str]:

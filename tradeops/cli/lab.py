@@ -31,6 +31,10 @@ def up(
 
     c = context(ctx)
     place = _place(c, folder)
+    if network is not None:
+        _require_range(network, driver)
+    if place.exists() and not place.is_dir():
+        raise UsageError("it is no folder", where=str(place), next="name a new or empty folder")
     state = bring_up(place, driver, hosts, c.clock, c.printer.line, network=network)
     rows = [(f"{YES} {host.name}", host.address, host.port, host.control_port) for host in state.hosts]
     return Report(
@@ -134,6 +138,21 @@ def restart(
 
 def _place(c: Context, folder: Path | None) -> Path:
     return (folder or c.options.fleet.parent).absolute()
+
+
+def _require_range(network: str, driver: str) -> None:
+    """A private IPv4 range (local: of loopback), asked for before anything is made. Raises UsageError."""
+    import ipaddress
+
+    advice = "write one as 10.213.0.0/16 (nspawn) or 127.64.0.0/10 (local)"
+    try:
+        whole = ipaddress.ip_network(network)
+    except ValueError as error:
+        raise UsageError(f"--network: {error}", next=advice) from None
+    if whole.version != 4 or not whole.is_private or whole.prefixlen > 24:
+        raise UsageError(f"--network: {network} is no private IPv4 range of at least a /24", next=advice)
+    if driver == "local" and not whole.is_loopback:
+        raise UsageError(f"--network: {network} is no loopback range, and the local driver has no other", next=advice)
 
 
 def _settings(words: list[str]) -> dict[str, str]:

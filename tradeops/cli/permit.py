@@ -12,7 +12,8 @@ from tradeops.base.errors import MixedFleet, UsageError
 from tradeops.cli.context import Context
 from tradeops.cli.halt import desk, directive, report
 from tradeops.cli.options import All, Hosts, Tags, context
-from tradeops.cli.report import Report
+from tradeops.cli.paths import named, new_file
+from tradeops.cli.report import Report, age, when
 
 if TYPE_CHECKING:
     from tradeops.contracts.envelope import Envelope
@@ -44,14 +45,20 @@ def permit(
 
     c = context(ctx)
     if cosigned is not None:
+        if cause or all_hosts or host or tag or also or out is not None:
+            raise UsageError("--sign takes hosts and cause from the file", next="leave the other options out, or ask for a permit anew")
         return _second(c, cosigned)
+    if not cause.strip():
+        raise UsageError("a cause is needed: it is kept for good", next="add --cause TEXT: what was wrong, and why it no longer is")
+    if out is not None:
+        new_file("--out", out)
     hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
     ends = kills_to_end(c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control))
     envelope = sign(directive(c, Verb.PERMIT, hosts, cause, ends=ends), c.signer)
     for person in also or ():
         envelope = _add(c, envelope, person)
     if out is not None:
-        return _written(envelope, out, ends)
+        return _written(c, envelope, out)
     return _send(c, hosts, envelope)
 
 
@@ -61,14 +68,22 @@ def _add(c: Context, envelope: Envelope, person: str) -> Envelope:
     return cosign(envelope, c.signer_of(person)[1])
 
 
-def _written(envelope: Envelope, out: Path, ends: tuple[str, ...]) -> Report:
+def _written(c: Context, envelope: Envelope, out: Path) -> Report:
     import msgspec
 
     from tradeops.base.durable import write_atomic
+    from tradeops.safety.directives import read
 
-    write_atomic(out, msgspec.json.encode(envelope))
-    title = f"signed by one; it ends {', '.join(ends) or 'no kill'}. Nothing was sent"
-    return Report("permit", title, next=f"the second person: tradeops permit --sign {out}", data={"file": str(out), "ends": list(ends)})
+    order = read(envelope, source=str(out))
+    with named("--out", out):
+        write_atomic(out, msgspec.json.encode(envelope))
+    until = f"{when(order.expires_ns)} UTC, {age((order.expires_ns - c.clock.wall_ns()) / NS_PER_S)} from now"
+    return Report(
+        "permit",
+        f"signed by one; it ends {', '.join(order.ends) or 'no kill'}. Nothing was sent. It can be taken until {until}",
+        next=f"the second person: tradeops permit --sign {out}",
+        data={"file": str(out), "ends": list(order.ends), "expires_ns": order.expires_ns},
+    )
 
 
 def _second(c: Context, path: Path) -> Report:
@@ -78,10 +93,18 @@ def _second(c: Context, path: Path) -> Report:
     from tradeops.contracts.envelope import Envelope
     from tradeops.safety.directives import cosign, read
 
-    envelope = decode(read_bounded(path, _BYTES_MAX), Envelope, source=str(path))
+    with named("--sign", path):
+        envelope = decode(read_bounded(path, _BYTES_MAX), Envelope, source=str(path))
     order = read(envelope, source=str(path))
     if order.verb is not Verb.PERMIT or order.fleet != c.fleet.name:
         raise UsageError(f"a {order.verb} for {order.fleet}, not a permit for {c.fleet.name}", where=str(path))
+    if c.clock.wall_ns() >= order.expires_ns:
+        raise UsageError(
+            f"the permit could be taken until {when(order.expires_ns)} UTC",
+            where=str(path),
+            holds="nothing was signed or sent",
+            next="have the first person ask anew with --out",
+        )
     c.printer.line(f"permit {order.id} for {', '.join(order.hosts)}; ends {', '.join(order.ends) or 'no kill'}; cause: {order.reason}")
     return _send(c, tuple(c.fleet.host(name) for name in order.hosts), cosign(envelope, c.signer))
 

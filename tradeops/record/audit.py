@@ -125,9 +125,15 @@ class Audit:
 
     @contextmanager
     def held_still(self) -> Iterator[None]:
-        """Nobody writes to the log while the block runs. Raises NotRecorded when another writer does not let go."""
+        """Nobody writes to the log while the block runs. Raises NotRecorded when another writer holds it; the block's own OSError."""
+        failed: OSError | None = None
         with self._locked():
-            yield
+            try:
+                yield
+            except OSError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     def rows_back(self) -> Iterator[Row]:
         """Rows from the newest to the oldest. Raises NotRecorded when one is damaged. A torn last line is passed over."""

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.console import Console, write_fleet
 from tradeops.base.errors import ExitCode
@@ -86,11 +87,13 @@ def test_runs_are_listed_and_shown(console: Console) -> None:
     assert console.run("runs", "show", "../..").code == ExitCode.USAGE
 
 
-def test_abort_of_a_run_brings_hosts_back(console: Console) -> None:
-    """Also of one that ended: the hosts are proved on what they ran before it."""
+def test_abort_of_a_run_that_ended_well_is_refused(console: Console) -> None:
+    """Only of one that is open: one that ended well is refused, and nothing is touched."""
     console.run("deploy", console.new_release(2))
     run = console.run("runs", "list", "--json").document["runs"][0]["run"]
-    assert console.run("runs", "abort", run).code == ExitCode.PROVED
+    said = console.run("runs", "abort", run)
+    assert said.code == ExitCode.REFUSED
+    assert "tradeops rollback" in said.err
 
 
 def test_verify_names_the_odd_host_first(console: Console) -> None:
@@ -143,7 +146,7 @@ def test_a_kill_that_does_not_reach_a_host_is_not_done(console: Console) -> None
     said = console.run("kill-switch", "--all", "--reason", "drill", "--deadline", "3")
     assert said.code == ExitCode.KILL_INCOMPLETE
     assert said.out.startswith("7 of 8 HOSTS BLOCKED")
-    assert "h4: reach h4 by its console" in said.out
+    assert "h4: repeat the command; else reach h4 by its console" in said.out
 
 
 def test_a_kill_of_some_hosts_leaves_the_others(console: Console) -> None:
@@ -192,6 +195,48 @@ def test_a_permit_travels_in_a_file(console: Console) -> None:
     assert len(console.trading()) == 8
     asked.write_bytes((console.folder / ".tradeops" / "policy.json").read_bytes())
     assert console.run("permit", "--sign", str(asked), "--as", "risk-1").code == ExitCode.USAGE
+
+
+def test_a_permit_in_a_file_says_until_when_it_can_be_taken(console: Console) -> None:
+    """Told to the first person, and held against it when the second one signs."""
+    console.run("kill-switch", "--all", "--reason", "drill")
+    asked = console.folder / "permit.json"
+    said = console.run("permit", "--all", "--cause", "checked", "--out", str(asked), "--json")
+    assert "can be taken until" in said.document["title"]
+    console.world.clock.sleep_s(901)
+    late = console.run("permit", "--sign", str(asked), "--as", "risk-1")
+    assert late.code == ExitCode.USAGE
+    assert "ask anew" in late.err
+
+
+def test_a_permit_needs_its_cause_and_takes_one_selection(console: Console) -> None:
+    """What is missing is named; a file has its own hosts and cause."""
+    said = console.run("permit", "--all")
+    assert said.code == ExitCode.USAGE
+    assert "--cause" in said.err
+    for more in (("--all",), ("--host", "h1"), ("--cause", "x"), ("--and", "risk-1"), ("--out", "y")):
+        assert console.run("permit", "--sign", "p.json", *more).code == ExitCode.USAGE
+
+
+def test_a_scoped_kill_says_its_scope(console: Console) -> None:
+    """K08: whoever reads the title knows that the rest goes on; a name that no binding has is refused before anything is sent."""
+    path = console.folder / "fleet.yml"
+    venue = {"order_entry": "wss://x/1", "market_data": "wss://x/2", "drop_copy": "wss://x/3", "account": "a", "secret": "x"}
+    acme = {"tick": "0.01", "lot": "1", "reference_price": "10", "as_of": "2026-01-01T00:00:00Z"}
+    common = {"venues": {"xsim": venue}, "instruments": {"ACME": acme}}
+    path.write_text(path.read_text() + yaml.safe_dump({"bindings": {"common": common}}))
+    said = console.run("kill-switch", "--all", "--reason", "odd", "--symbol", "ACME", "--json")
+    assert said.document["title"].startswith("symbol ACME blocked on 8 of 8 hosts; everything else trades on")
+    assert said.document["scope"] == {"venues": [], "symbols": ["ACME"], "strategies": []}
+    for wrong in (("--symbol", "ACNE"), ("--symbol", ""), ("--venue", "x"), ("--strategy", " ")):
+        assert console.run("kill-switch", "--all", "--reason", "odd", *wrong).code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_a_kill_without_time_is_no_kill(console: Console, seconds: str) -> None:
+    """A deadline that nothing could meet, or that never comes, is a mistake."""
+    assert console.run("kill-switch", "--all", "--reason", "x", "--deadline", seconds).code == ExitCode.USAGE
+    assert len(console.trading()) == 8
 
 
 def test_no_permit_for_a_host_that_is_not_proved(console: Console) -> None:
@@ -266,6 +311,7 @@ def test_doctor_says_what_to_mend(console: Console) -> None:
     assert said.code == ExitCode.PREFLIGHT
     bad = {(check["where"], check["check"]): check["fix"] for check in said.document["checks"] if check["verdict"] != "yes"}
     assert all(bad.values())
+    assert [host["host"] for host in said.document["hosts"] if not host["ok"]] == ["h7", "h8"]
     assert set(bad) == {("here", "certificates"), ("h7", "guard"), ("h8", "clock")}
     assert console.run("doctor", "--here").code == ExitCode.PREFLIGHT
     assert "clock" in console.run("doctor").out

@@ -97,6 +97,7 @@ def test_a_policy_is_not_replaced(tmp_path: Path, keys: Path) -> None:
         (["ann={keys}/a:king", "bob={keys}/b:risk"], "unknown role 'king'"),
         (["ann={keys}/a:risk", "bob={keys}/b:risk"], "may change the policy"),
         (["ann={keys}/none:operator", "bob={keys}/b:risk"], "no such key file"),
+        (["ann={keys}/a:operator", "bob={keys}/a:risk"], "ann and bob have the same key"),
         (["ann"], "is no person"),
         (["Ann=x:operator"], "is no person"),
     ],

@@ -74,6 +74,41 @@ def test_a_site_is_backed_up_and_restored(site: Path) -> None:
     assert (site / "new" / "policy.json").read_bytes() == (site / ".tradeops" / "policy.json").read_bytes()
 
 
+def test_a_wrong_path_is_a_usage_error_and_changes_nothing(site: Path) -> None:
+    """Exit 2 naming the option; the audit log is not blamed, and nothing is recorded of what was never begun."""
+    assert (
+        tell(site, "flags", "declare", "smars-7", "--meaning", "Sends child orders.", "--flags", str(site / "flags.json"))[0]
+        is ExitCode.PROVED
+    )
+    rows = len(list(read_rows(site / ".tradeops" / "audit.jsonl")))
+    none = site / "none"
+    for words in (
+        ("backup", str(none / "b.tar.gz")),
+        ("backup", str(site)),
+        ("restore", str(none), "--into", str(site / "new")),
+        ("restore", str(site / "fleet.yml"), "--into", str(site / "fleet.yml")),
+        ("audit", "export", "--out", str(none / "chain.json")),
+        ("audit", "export", "--out", str(site)),
+        ("permit", "--all", "--cause", "x", "--out", str(none / "p.json")),
+        ("permit", "--sign", str(none)),
+        ("permit", "--sign", str(site)),
+        ("lab", "up", str(site / "fleet.yml")),
+        ("lab", "up", str(none), "--network", "nowhere"),
+        ("lab", "up", str(none), "--network", "10.0.0.0/30"),
+    ):
+        code, said = tell(site, *words)
+        assert code is ExitCode.USAGE, words
+        assert "audit log" not in said["error"]["what"], words
+    assert len(list(read_rows(site / ".tradeops" / "audit.jsonl"))) == rows
+    assert not none.exists()
+
+
+def test_who_may_not_release_builds_nothing(site: Path) -> None:
+    """Exit 9 before anything is kept: no host would take it."""
+    assert tell(site, "build", str(site / "service"), person="risk-1")[0] is ExitCode.REFUSED
+    assert not (site / ".tradeops" / "releases").exists()
+
+
 def ended() -> Report:
     """A run of two hosts, one of them brought to no proof."""
     progress = RunProgress(Printer(as_json=False, out=io.StringIO(), err=io.StringIO()), VirtualClock())
