@@ -11,6 +11,8 @@ from pathlib import Path, PurePath
 PROC = Path("/proc")
 _START_TICKS = 19
 """Position of field 22 of /proc/PID/stat behind the command's closing bracket."""
+_PARENT = 1
+_FAMILY_DEPTH = 32
 _GONE = frozenset("ZXx")
 
 Scan = Callable[[Path], tuple[int, ...]]
@@ -33,6 +35,18 @@ def _threads_run(pid: int) -> bool:
     for task in (PROC / str(pid) / "task").iterdir():
         states.add((task / "stat").read_text().rpartition(")")[2].split()[0])
     return bool(states - _GONE)
+
+
+def started_by(pid: int, ancestor: int) -> bool:
+    """Whether the process is `ancestor` or descends from it; False when that cannot be seen."""
+    for _ in range(_FAMILY_DEPTH):
+        if pid == ancestor:
+            return True
+        try:
+            pid = int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[_PARENT])
+        except (OSError, IndexError, ValueError):
+            return False
+    return False
 
 
 def alive(pid: int, ticks: int) -> bool:

@@ -12,7 +12,7 @@ from tradeops.base.digest import short
 from tradeops.contracts.metrics import Counter
 from tradeops.contracts.pages import read_vitals
 from tradeops.contracts.status import Vitals
-from tradeops.guard.process import alive
+from tradeops.guard.process import alive, start_ticks, started_by
 
 STALE_NS_MAX: Final = 3_000 * NS_PER_MS
 """Older vitals halt a trader that trades (ours; no regulation gives a number)."""
@@ -29,7 +29,7 @@ FIT_STATES: Final = frozenset({"ready", "halted"})
 class Trader:
     """vitals None: none were ever written, or none that add up.  alive: the process that wrote them.
 
-    strangers: further processes of the service.  age_ns: of the vitals' beat.
+    strangers: further processes of the service that it did not start.  age_ns: of the vitals' beat.
     """
 
     vitals: Vitals | None = None
@@ -69,12 +69,14 @@ def look(vitals_page: Path, now_ns: int, strangers: tuple[int, ...] = ()) -> Tra
         vitals,
         max(0, now_ns - vitals.beat_ns),
         alive(identity.pid, identity.start_ticks),
-        tuple(pid for pid in strangers if pid != identity.pid),
+        tuple(pid for pid in strangers if not started_by(pid, identity.pid) and start_ticks(pid) is not None),
     )
 
 
 def blocked(trader: Trader, stopped_at: int | None, epoch: int, processes: Callable[[], tuple[int, ...]]) -> bool:
     """Proved that no order can leave: the gate acknowledged the words that stop it with nothing queued, or no process lives.
+
+    A process of the service that the gate's did not start acknowledges nothing: while one lives, nothing is proved.
 
     stopped_at: the first epoch since which the page says so; None: it does not.  processes: those of the service.
     """
@@ -82,7 +84,7 @@ def blocked(trader: Trader, stopped_at: int | None, epoch: int, processes: Calla
         return False
     vitals = trader.vitals
     if vitals is not None and trader.alive:
-        return stopped_at <= vitals.ack_epoch <= epoch and vitals.send_queue == 0
+        return stopped_at <= vitals.ack_epoch <= epoch and vitals.send_queue == 0 and not trader.strangers
     return not processes()
 
 
@@ -99,6 +101,8 @@ def unproved(trader: Trader, wanted: Wanted) -> str:
         return f"it is {vitals.state}"
     if problem := misfit(trader, wanted) or wanted.problem:
         return problem
+    if trader.strangers:
+        return f"further processes of the service live: {', '.join(map(str, trader.strangers))}"
     if down := sorted(venue for venue, state in vitals.sessions.items() if state != "up"):
         return f"its session with {', '.join(down)} is down"
     if vitals.warnings:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ def test_dead_is_not_blocked_while_another_process_of_the_service_lives() -> Non
     """An old one that nobody stopped may still send."""  # D02
     assert not watch.blocked(trader(alive=False), 5, 7, lambda: (99,))
     assert not watch.blocked(Trader(), 5, 7, lambda: (99,))
+
+
+def test_a_stranger_beside_a_halted_trader_is_neither_blocked_nor_permitted() -> None:
+    """An old process that nobody stopped may still send, whatever the new one acknowledges."""  # D02 K03 K07
+    beside = replace(trader(ack_epoch=5), strangers=(99,))
+    assert not watch.blocked(beside, 5, 7, none)
+    assert "further processes of the service live: 99" in watch.unproved(beside, WANTED)
 
 
 @pytest.mark.parametrize(
@@ -201,14 +209,19 @@ def test_processes_are_known_by_pid_and_start(tmp_path: Path) -> None:
 
 
 def test_look_reads_page_and_proc(tmp_path: Path) -> None:
-    """Our own process stands for the trader; a page of nonsense is no trader."""
+    """Our own process stands for the trader: what it started is its own, what is gone is no stranger; a page of nonsense is no trader."""
     page = tmp_path / "vitals.page"
     assert watch.look(page, 0).vitals is None
     pid = os.getpid()
     mine = msgspec.structs.replace(IDENTITY, pid=pid, start_ticks=process.start_ticks(pid) or 0)
     VitalsWriter(page).write(msgspec.structs.replace(VITALS, identity=mine, beat_ns=100))
-    seen = watch.look(page, 300, (pid, 99))
-    assert seen.alive and seen.age_ns == 200 and seen.strangers == (99,)
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    try:
+        seen = watch.look(page, 300, (pid, child.pid, os.getppid(), 2**22 + 1))
+        assert seen.alive and seen.age_ns == 200 and seen.strangers == (os.getppid(),)
+    finally:
+        child.kill()
+        child.wait(10)
     page.write_bytes(b"nonsense")
     assert watch.look(page, 0).vitals is None
 
