@@ -148,6 +148,8 @@ def _leave_heads(c: Context, hosts: tuple[Host, ...]) -> None:
 
 
 def _report(done: KillReport, reason: str, scope: Scope, lines: list[str], after: Callable[[], None]) -> Report:
+    from msgspec import to_builtins
+
     total, blocked = len(done.hosts), done.blocked()
     confirmed = sum(each.confirmed for each in done.hosts)
     working = sum(each.working or 0 for each in done.hosts)
@@ -167,7 +169,10 @@ def _report(done: KillReport, reason: str, scope: Scope, lines: list[str], after
         "kill-switch",
         f"{_title(scope, blocked, total)}; {confirmed} clear, {working} orders working (kill {done.kill}, {done.elapsed_ms:.0f} ms)",
         done.exit_code,
-        hosts=tuple({**asdict(each), "confirmed": each.confirmed, "next": each.next_step()} for each in done.hosts),
+        hosts=tuple(
+            {**asdict(each), "orders": to_builtins(each.orders), "confirmed": each.confirmed, "next": each.next_step()}
+            for each in done.hosts
+        ),
         tables=(table(("host", "road", "blocked ms", "clear ms", "working", "problems"), rows),),
         lines=(*advice, *lines),
         next="run the same command again" if advice else f"two people: `tradeops permit`, when the cause is known ({reason})",

@@ -132,3 +132,12 @@ def test_a_damaged_or_exchanged_archive_restores_nothing(state: Path, tmp_path: 
     with pytest.raises(TradeopsError, match="noted"):
         restore(archive, tmp_path / "new", digest="sha256:" + "0" * 64)
     assert restore(archive, tmp_path / "new", digest=made.digest).files == made.files
+
+
+def test_a_bad_place_for_the_archive_is_not_the_logs_fault(state: Path, tmp_path: Path) -> None:
+    """What fails while the log is held still is told as what it is, and the log can be written again."""
+    audit = audit_of(state)
+    with pytest.raises(FileNotFoundError):
+        make_backup(state, audit, tmp_path / "none" / "b.tar.gz", now_ns=1)
+    with audit.pair("deploy", run="run-2"):
+        pass
