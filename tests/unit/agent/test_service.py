@@ -17,7 +17,7 @@ from tests.support.agenthost import ManagedHost, TestRelease, envelope, plain
 from tests.support.agentsession import Agent
 from tests.support.wait import until
 from tradeops.base.digest import digest_bytes
-from tradeops.contracts.agent import Proof, Stopped
+from tradeops.contracts.agent import Proof, Running, Stopped
 from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
 from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.identity import Identity
@@ -75,7 +75,7 @@ def test_a_release_runs_from_its_tree_with_its_environment(running: ManagedHost)
     assert proof.files_checked == 2 and proof.binding == digest_bytes(running.binding().body())
     assert proof.vitals is None and "there are no vitals" in proof.problems
     row = {"slot": "blue", "release": release.id, "pid": pid, "unit_state": "active", "linked": release.id}
-    assert agent.do("facts")["running"][0] == row
+    assert agent.do("facts")["running"][0] == row and set(row) == set(Running.__struct_fields__)
     agent.do("stop", slot="blue", stop_timeout_s=5)
     assert agent.do("facts")["running"][0] == {**row, "release": None, "pid": None, "unit_state": "inactive"}
 
