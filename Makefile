@@ -49,8 +49,8 @@ cover: $(READY)
 bench: $(READY) system ## measurements beside what one would use instead
 	$(BIN)/python -m tests.bench
 
-soak: $(READY) system ## the long runs: SOAK_S seconds (default 600)
-	TRADEOPS_SOAK_S="$${SOAK_S:-600}" $(BIN)/pytest -n 0 --timeout 0 tests/soak
+soak: $(READY) ## simulated runs in many more random worlds: SEEDS of them (default 5000)
+	TRADEOPS_SOAK_SEEDS="$${SEEDS:-5000}" $(BIN)/pytest -n $(JOBS) --timeout 0 -q tests/sim/test_matrix.py -k random_worlds
 
 lock: $(READY) ## make both lock files anew from pyproject.toml
 	.ci/lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.sim.drive import assert_truth, try_abort, try_deploy
 from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode
 
+SEEDS = int(os.environ.get("TRADEOPS_SOAK_SEEDS", "40"))
 PHASES = ("lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke", "resume", "finish")
 LASTING = (
     "ssh_refused",
@@ -83,7 +85,7 @@ def test_abort_after_the_fault_is_healed(tmp_path: Path, fault: str) -> None:
     assert all(sim.lock is None for sim in world.truth.values())
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_random_worlds(tmp_path: Path, seed: int) -> None:
     """Several faults at random moments: an exit code is never better than the truth. A failing seed reproduces."""
     world, old, new, pids = _begin(tmp_path, seed)
