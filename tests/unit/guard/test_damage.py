@@ -78,14 +78,17 @@ def test_the_old_mapping_of_a_deleted_page_says_halted(host: GuardHost) -> None:
 @pytest.mark.parametrize("damage", [_delete, _truncate, _corrupt])
 @pytest.mark.parametrize("down", [False, True])
 def test_a_damaged_permit_halts(host: GuardHost, damage: Callable[[Path], None], down: bool) -> None:
-    """While the guard runs and while it does not: lost, unreadable, altered = halted."""  # K06
+    """While the guard runs and while it does not: lost, unreadable, altered = halted.
+
+    A guard that lost its memory also takes a latch that the host bore earlier for a kill that nobody ended.
+    """  # K06
     host.permit()
     if down:
         host.kill_guard()
     damage(host.layout.guard_state / "state.json")
     if down:
         host.start_guard()
-    until(lambda: host.kinds() == {"unarmed"} and not host.page_says_send(), 5)
+    until(lambda: "unarmed" in host.kinds() and not host.page_says_send(), 5)
 
 
 def test_an_old_permit_does_not_come_back_after_the_state_was_lost(host: GuardHost) -> None:
@@ -96,7 +99,7 @@ def test_an_old_permit_does_not_come_back_after_the_state_was_lost(host: GuardHo
     host.kill_guard()
     (host.layout.guard_state / "state.json").unlink()
     host.start_guard()
-    assert host.post(permit).code == "signed_before"
+    assert host.post(permit).code in {"signed_before", "kill_not_named"}
     assert not host.page_says_send()
 
 
