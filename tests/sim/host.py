@@ -228,6 +228,8 @@ class SimHost:
         return {"number": self.roster_number}
 
     def _do_latch(self, *, directive: dict[str, Any], stop: bool, **_: Any) -> dict[str, Any]:
+        if "bad_answer" in self.faults:
+            return {"latch": "yes"}
         kill = decode(msgspec.convert(directive, Envelope).body(), Directive, source="sim")
         already = any(mark.id == kill.id for mark in self.marks)
         if not already:

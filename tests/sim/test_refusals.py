@@ -132,6 +132,19 @@ def test_a_road_that_breaks_down_does_not_end_the_kill(world: World) -> None:
     assert "broke down" in report.hosts[0].problems["venue"]
 
 
+def test_an_agent_that_answers_nonsense_is_its_host_s_problem(world: World) -> None:
+    """K04: one bad answer does not end the road for the other hosts."""
+    site = world.site()
+    world.truth["h3"].faults.update({"guard_dead", "bad_answer"})
+    world.truth["h4"].faults.add("guard_dead")
+    directive = compose(Verb.KILL, id="kill", fleet=FLEET, hosts=(ALL_HOSTS,), reason="drill", now_ns=0)
+    roads = Roads(site.controls, site.agents, site.fan_out, site.clock)
+    report = kill(roads, site.hosts, sign(directive, world.key), "kill", deadline_s=3.0, told=lambda _: None)
+    found = {host.host: host for host in report.hosts}
+    assert found["h4"].road == "ssh"
+    assert "not one" in found["h3"].problems["ssh"]
+
+
 def test_a_halt_that_does_not_block_is_not_taken(world: World) -> None:
     """A guard that took a halt while its trader can still send has not halted."""
     site = world.site()

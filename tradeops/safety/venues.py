@@ -24,13 +24,16 @@ _HOST_S = 6.0
 
 @dataclass(frozen=True)
 class Sweep:
-    """bindings: by host.  secret: the value behind a secret's name on this machine, None: not here.  session: a name of its own."""
+    """bindings: by host.  secret: the value behind a secret's name on this machine, None: not here.  session: a name of its own.
+
+    host_s: how long one host's venues may take."""
 
     bindings: Mapping[str, Binding]
     secret: Callable[[str], bytes | None]
     session: str
     scope: Scope
     clock: Clock
+    host_s: float = _HOST_S
 
     def run(self, hosts: Sequence[str]) -> list[Swept]:
         """Cancel what these hosts have working, then ask the drop copies what is left. Never raises for one host's sake."""
@@ -41,10 +44,10 @@ class Sweep:
 
     async def _host(self, host: str) -> Swept:
         try:
-            async with asyncio.timeout(_HOST_S):
+            async with asyncio.timeout(self.host_s):
                 left = [await self._venue(host, venue) for venue in self.bindings[host].venues if self._meant(venue)]
         except TimeoutError:
-            return Swept(host, None, f"a venue did not tell what works within {_HOST_S:g} s")
+            return Swept(host, None, f"a venue did not tell what works within {self.host_s:g} s")
         except TradeopsError as error:
             return Swept(host, None, str(error))
         return Swept(host, sum(left))
