@@ -61,7 +61,7 @@ system:
 $(READY): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 with venv found: install it (Debian: apt-get install python3 python3-venv), or set PYTHON=" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
