@@ -212,4 +212,4 @@ def test_the_journal_tells_the_phases(world: World) -> None:
     assert Journal.find(site.runs, journal.run).plan().release == world.old
     with pytest.raises(UsageError):
         Journal.find(site.runs, "../x")
-    assert set(expected_hosts(site.runs, site.releases, site.bindings, overlay=0, flags_off=())) == set(world.truth)
+    assert set(expected_hosts(site.runs, site.releases, site.bindings, overlay=0, flags_off={})) == set(world.truth)

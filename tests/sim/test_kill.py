@@ -149,7 +149,7 @@ def test_kills_to_end_are_all_named_or_nothing_is_written(world: World) -> None:
 def look(world: World) -> dict[str, set[Verdict]]:
     """Verify the fleet; host -> verdicts, the odd one first."""
     site = world.site()
-    expected = expected_hosts(site.runs, site.releases, site.bindings, overlay=0, flags_off=())
+    expected = expected_hosts(site.runs, site.releases, site.bindings, overlay=0, flags_off={})
     readings = read_hosts(site.hosts, site.agents, site.fan_out, slot="blue", timeout_s=2.0)
     verdict = verify(site.hosts, expected, readings, site.controls.identities(site.hosts, deadline_s=2.0))
     world.verdict = verdict

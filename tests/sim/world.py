@@ -205,7 +205,7 @@ class World:
             bindings={name: make_binding(name) for name in self.truth},
             overlay=None,
             overlay_number=0,
-            flags_off=(),
+            flags_off={},
             roster_number=1,
             policy_number=1,
             person="operator-1",

@@ -17,6 +17,7 @@ from tradeops.contracts.codec import encode
 from tradeops.contracts.directive import SCHEMA as DIRECTIVE_SCHEMA
 from tradeops.contracts.directive import Directive, Scope, Verb
 from tradeops.contracts.envelope import Envelope, Purpose
+from tradeops.contracts.flags import meaning_digest
 from tradeops.contracts.host import SCHEMA as HOST_SCHEMA
 from tradeops.contracts.host import HostFile
 from tradeops.contracts.identity import Identity
@@ -30,7 +31,7 @@ from tradeops.contracts.units import UNIT
 from tradeops.trader import assembly
 from tradeops.trader.bus import FeedSaid, FeedUp, Looked, SessionUp, VenueSaid
 from tradeops.trader.config import load_config
-from tradeops.trader.flags import KNOWN, LEAN_TO_MEAN, meaning_digest
+from tradeops.trader.flags import KNOWN, LEAN_TO_MEAN
 from tradeops.trader.journal import Journal
 from tradeops.trader.mandate import load_mandate
 from tradeops.wire.link import Queued

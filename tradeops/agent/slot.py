@@ -111,9 +111,9 @@ def _check_no_overlay(context: Context, slot: str) -> None:
 
 
 def _number(envelope: dict[str, Any]) -> int:
-    """The overlay's number, signed by itself or inside the directive that carries it."""
+    """The number of the overlay inside the directive that carries it."""
     document = parse_object(body_of(envelope), "the overlay")
-    overlay = (document.get("args") or {}).get("overlay") if document.get("verb") == "overlay" else document
+    overlay = (document.get("args") or {}).get("overlay") if document.get("verb") == "overlay" else None
     number = overlay.get("number") if isinstance(overlay, dict) else None
     if not isinstance(number, int):
         raise bad_request("the overlay has no number")

@@ -9,7 +9,6 @@ from tradeops.base.digest import short
 from tradeops.checks.finding import Finding, Verdict, confirm, expect
 from tradeops.contracts.agent import Process, Proof
 from tradeops.contracts.identity import Identity, IdentityReport
-from tradeops.contracts.manifest import Release
 from tradeops.fleet.host import Host
 
 PROCESS = "process"
@@ -30,11 +29,6 @@ class Expected:
     flags: dict[str, str] | None = None
     own_identity: bool = False
     before: frozenset[tuple[int, int]] = field(default_factory=frozenset)
-
-
-def active_flags(release: Release, flags_off: tuple[str, ...] = ()) -> dict[str, str]:
-    """The flags that a release turns on, less those that an overlay turns off."""
-    return {flag.id: flag.meaning for flag in release.flags if flag.on and flag.id not in flags_off}
 
 
 def prove_host(host: Host, expected: Expected, proof: Proof, report: IdentityReport | None, *, files: bool = True) -> tuple[Finding, ...]:

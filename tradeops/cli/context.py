@@ -221,7 +221,7 @@ class Context:
         from tradeops.deploy.asked import expected_hosts
         from tradeops.deploy.verdict import fleet_verdict
 
-        number, off = (self.overlay[1].number, self.overlay[1].flags_off) if self.overlay else (0, ())
+        number, off = (self.overlay[1].number, self.overlay[1].flags_off) if self.overlay else (0, {})
         expected = expected_hosts(self.fleet.state.runs, self.store, self.bindings, overlay=number, flags_off=off)
         wait_s = self.fleet.deadlines.command
         return fleet_verdict(hosts, expected, self.agents, self.controls, self.fan_out, timeout_s=wait_s)
@@ -245,7 +245,7 @@ class Context:
             bindings=self.bindings,
             overlay=overlay[0] if overlay else None,
             overlay_number=overlay[1].number if overlay else 0,
-            flags_off=overlay[1].flags_off if overlay else (),
+            flags_off=overlay[1].flags_off if overlay else {},
             roster_number=self.roster[1].number if self.roster else 0,
             policy_number=self.policy.number,
             person=self.person,

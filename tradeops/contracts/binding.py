@@ -46,12 +46,17 @@ class Binding(msgspec.Struct, frozen=True):
 
 
 class Overlay(msgspec.Struct, frozen=True):
-    """Numbered, tightens only: flags off, limits down, share of flow (parts per million), symbols blocked."""
+    """Numbered, tightens only: flags off, limits down, share of flow (parts per million), symbols blocked.
+
+    flags_off: id -> number of the overlay that turned it off last; only a release that ends that one turns it on again.
+    flags_retired: tombstones; a daemon whose release carries one of them is halted (D05).
+    """
 
     schema: str
     fleet: str
     number: int
-    flags_off: tuple[str, ...] = ()
+    flags_off: dict[str, int] = {}
+    flags_retired: tuple[str, ...] = ()
     limits: dict[str, int] = {}
     flow_cap_ppm: int | None = None
     symbols_blocked: tuple[str, ...] = ()

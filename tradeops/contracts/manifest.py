@@ -27,11 +27,15 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Flag(msgspec.Struct, frozen=True):
-    """A flag the code knows: id, digest of its written meaning, whether this release turns it on."""
+    """A flag the code knows: id, digest of its written meaning, whether this release turns it on.
+
+    ends: with `on`, the overlays up to this number that turned it off no longer hold; a later one does.
+    """
 
     id: str
     meaning: str
     on: bool = False
+    ends: int = 0
 
 
 class Limits(msgspec.Struct, frozen=True):

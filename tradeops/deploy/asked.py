@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import ExitCode, UsageError
-from tradeops.checks.proof import Expected, active_flags
+from tradeops.checks.proof import Expected
 from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.flags import active_flags
 from tradeops.deploy.journal import Journal, list_runs
 from tradeops.deploy.plan import SLOT
 from tradeops.deploy.site import Releases
@@ -33,7 +34,7 @@ def asked(runs: Path) -> dict[str, str]:
 
 
 def expected_hosts(
-    runs: Path, releases: Releases, bindings: Mapping[str, Envelope], *, overlay: int, flags_off: tuple[str, ...]
+    runs: Path, releases: Releases, bindings: Mapping[str, Envelope], *, overlay: int, flags_off: Mapping[str, int]
 ) -> dict[str, Expected]:
     """What `verify` holds each host against."""
     return {
@@ -42,7 +43,7 @@ def expected_hosts(
             binding=digest_bytes(bindings[host].body()),
             overlay=overlay,
             slot=SLOT,
-            flags=active_flags(releases.manifest(release).predicate, flags_off),
+            flags=active_flags(releases.manifest(release).predicate.flags, flags_off),
             own_identity=releases.manifest(release).predicate.start.identity != "vitals",
         )
         for host, release in asked(runs).items()

@@ -12,11 +12,12 @@ import msgspec
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import TradeopsError
-from tradeops.checks.proof import Expected, active_flags
+from tradeops.checks.proof import Expected
 from tradeops.contracts.agent import AgentVerb, Code, Facts
 from tradeops.contracts.codec import encode
 from tradeops.contracts.directive import SCHEMA, Delegation, Directive, Verb
 from tradeops.contracts.envelope import Envelope, Purpose
+from tradeops.contracts.flags import active_flags
 from tradeops.contracts.signature import RunKey
 from tradeops.deploy.journal import Journal
 from tradeops.deploy.plan import Plan, binding_of
@@ -123,7 +124,7 @@ class Crew:
             binding=digest_bytes(binding_of(self.site, name)),
             overlay=self.plan.overlay,
             slot=self.plan.slot,
-            flags=active_flags(predicate, self.site.flags_off),
+            flags=active_flags(predicate.flags, self.site.flags_off),
             own_identity=predicate.start.identity != "vitals",
             before=self.states[name].before,
         )

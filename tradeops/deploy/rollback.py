@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tradeops.base.errors import FlagConflict
-from tradeops.checks.proof import active_flags
 from tradeops.contracts.agent import Facts
+from tradeops.contracts.flags import active_flags
 from tradeops.deploy.plan import here, make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, survey
@@ -42,7 +42,7 @@ def refuse_conflicts(site: Site, release: str, facts: Mapping[str, Facts]) -> No
         if running is None:
             continue
         now = site.releases.manifest(running).predicate
-        clashes = [str(clash) for clash in conflicts(active_flags(now, site.flags_off), target)]
+        clashes = [str(clash) for clash in conflicts(active_flags(now.flags, site.flags_off), target)]
         if journal := journal_conflict(now, target):
             clashes.append(journal)
         if clashes:

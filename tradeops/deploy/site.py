@@ -69,7 +69,7 @@ class Site:
     bindings: Mapping[str, Envelope]
     overlay: Envelope | None
     overlay_number: int
-    flags_off: tuple[str, ...]
+    flags_off: Mapping[str, int]
     roster_number: int
     policy_number: int
     person: str

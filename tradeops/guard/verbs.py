@@ -188,9 +188,11 @@ def _overlay(state: State, order: Order, facts: Facts, now: Now) -> Decision:
         raise Refusal("wrong_fleet", f"the overlay is for fleet {new.fleet!r}", status=400)
     if new.number <= state.overlay_number:
         raise Refusal("older", f"overlay {new.number}, {state.overlay_number} is in force")
-    if state.overlay is not None and state.overlay_release == facts.release:
-        body = msgspec.json.decode(state.overlay.body())
-        _tighter(_read_overlay(body["args"]["overlay"]), new)
+    if state.overlay is not None:
+        old = _read_overlay(msgspec.json.decode(state.overlay.body())["args"]["overlay"])
+        _keeps_flags(old, new)
+        if state.overlay_release == facts.release:
+            _tighter(old, new)
     return Decision(
         replace(
             state, overlay_number=new.number, overlay=order.envelope, overlay_release=facts.release, symbols_blocked=new.symbols_blocked
@@ -209,13 +211,24 @@ def _read_overlay(raw: object) -> Overlay:
         )
     if overlay.schema != OVERLAY_SCHEMA:
         raise Refusal("unknown_schema", f"overlay schema {overlay.schema!r}, this guard knows {OVERLAY_SCHEMA!r}")
+    if ahead := [flag for flag, number in overlay.flags_off.items() if not 1 <= number <= overlay.number]:
+        raise Refusal("malformed", f"overlay {overlay.number} says that a later one turned off {', '.join(ahead)}", status=400)
     return overlay
+
+
+def _keeps_flags(old: Overlay, new: Overlay) -> None:
+    """What an overlay has turned off or buried no overlay brings back, whatever runs now (D05, D06). Raises Refusal."""
+    loosened = [f"flag {flag}" for flag, number in old.flags_off.items() if new.flags_off.get(flag, 0) < number]
+    loosened += [f"tombstone {flag}" for flag in old.flags_retired if flag not in new.flags_retired]
+    if loosened:
+        raise Refusal(
+            "loosens", f"overlay {new.number} would loosen {', '.join(loosened)}", "turning a flag on is a release, with its gates"
+        )
 
 
 def _tighter(old: Overlay, new: Overlay) -> None:
     """An overlay over the same release may only tighten. Raises Refusal naming what it would loosen."""
-    loosened = [f"flag {flag}" for flag in old.flags_off if flag not in new.flags_off]
-    loosened += [f"symbol {symbol}" for symbol in old.symbols_blocked if symbol not in new.symbols_blocked]
+    loosened = [f"symbol {symbol}" for symbol in old.symbols_blocked if symbol not in new.symbols_blocked]
     loosened += [f"limit {name}" for name, value in old.limits.items() if name not in new.limits or new.limits[name] > value]
     if old.flow_cap_ppm is not None and (new.flow_cap_ppm is None or new.flow_cap_ppm > old.flow_cap_ppm):
         loosened.append("the flow cap")

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tradeops.base.config import DurationS, Strict, load_yaml
-from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import ConfigError
+from tradeops.contracts.flags import meaning_digest
 from tradeops.contracts.manifest import Flag, Limits, Start
 from tradeops.contracts.units import parse_units
 from tradeops.release.paths import path_problem
@@ -79,16 +79,18 @@ class LimitsEntry(Strict):
 class FlagEntry(Strict):
     """A flag the code knows. meaning: what turning it on does, in words that will still be true in years.
 
-    active: this release turns it on (the key is not `on`, which YAML reads as yes).
+    active: this release turns it on (the key is not `on`, which YAML reads as yes).  ends_overlay: the overlay by which
+    it was turned off before, and whose word this release ends; a later overlay is not ended.
     """
 
     id: FlagId
     meaning: Annotated[str, Field(min_length=10)]
     active: bool = False
+    ends_overlay: Annotated[int, Field(ge=0)] = 0
 
     def flag(self) -> Flag:
         """As the manifest holds it."""
-        return Flag(self.id, meaning_digest(self.meaning), self.active)
+        return Flag(self.id, meaning_digest(self.meaning), self.active, self.ends_overlay)
 
 
 class StartEntry(Strict):
@@ -148,11 +150,6 @@ class Definition(Strict):
         """As the manifest holds it; `fallback` where the file leaves it to us (kind `trader`)."""
         entry = self.start or fallback
         return Start(entry.argv, entry.environment, self.identity, self.health, self.port, entry.stop_timeout)
-
-
-def meaning_digest(meaning: str) -> str:
-    """Digest of a flag's written meaning; line breaks and indentation are not part of it."""
-    return digest_bytes(" ".join(meaning.split()).encode())
 
 
 def load_definition(path: Path) -> Definition:

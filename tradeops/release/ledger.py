@@ -14,7 +14,8 @@ import msgspec
 from tradeops.base.durable import read_bounded, write_atomic
 from tradeops.base.errors import Refused, UsageError
 from tradeops.contracts.codec import decode
-from tradeops.release.definition import FlagEntry, meaning_digest
+from tradeops.contracts.flags import meaning_digest
+from tradeops.release.definition import FlagEntry
 
 SCHEMA = "tradeops/flags/v1"
 _ID = re.compile(r"[a-z][a-z0-9-]{0,63}")

@@ -1,11 +1,12 @@
-"""The flags this code knows, by their written meaning; and ids that were retired and mean nothing for ever (D05). Pure."""
+"""The flags this code knows, by their written meaning, and why a trader with other flags must not trade (D05). Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from tradeops.base.digest import digest_bytes
+from tradeops.contracts.binding import Overlay
+from tradeops.contracts.flags import meaning_digest
 from tradeops.contracts.manifest import Flag
 
 LEAN_TO_MEAN: Final = "lean-to-mean"
@@ -15,34 +16,26 @@ KNOWN: Final[Mapping[str, str]] = {
 }
 """Flag id -> its meaning, word for word as the release's definition writes it."""
 
-RETIRED: Final[frozenset[str]] = frozenset()
-"""Tombstones: ids that once meant something. Never to be known again."""
-
-
-def meaning_digest(meaning: str) -> str:
-    """The digest of a written meaning; line breaks and indentation are not part of it."""
-    return digest_bytes(" ".join(meaning.split()).encode())
-
 
 def problems(
-    declared: Iterable[Flag], used: Iterable[str], *, known: Mapping[str, str] = KNOWN, retired: frozenset[str] = RETIRED
+    declared: Iterable[Flag], used: Iterable[str], overlay: Overlay | None, *, known: Mapping[str, str] = KNOWN
 ) -> tuple[str, ...]:
-    """Why a trader with these flags must start halted; empty when there is no reason."""
-    found: list[str] = []
+    """Why a trader with these flags must start halted; empty when there is no reason. used: by the configuration."""
     declared = tuple(declared)
-    for flag in declared:
-        if flag.id in retired:
-            found.append(f"flag {flag.id} is a tombstone")
-        elif flag.id not in known:
-            found.append(f"flag {flag.id} is unknown to this code")
-        elif flag.meaning != meaning_digest(known[flag.id]):
-            found.append(f"flag {flag.id} means something else to this code")
+    found = [problem for flag in declared if (problem := _problem(flag, overlay, known))]
     ids = {flag.id for flag in declared}
     found += [f"flag {name} is used by the configuration and not declared by the release" for name in sorted(set(used) - ids)]
     return tuple(found)
 
 
-def active(declared: Iterable[Flag], off: Iterable[str]) -> dict[str, str]:
-    """Flags in force, id -> digest of the meaning: turned on by the release and not off by an overlay."""
-    turned_off = frozenset(off)
-    return {flag.id: flag.meaning for flag in declared if flag.on and flag.id not in turned_off}
+def _problem(flag: Flag, overlay: Overlay | None, known: Mapping[str, str]) -> str:
+    if overlay is not None and flag.id in overlay.flags_retired:
+        return f"flag {flag.id} is a tombstone"
+    if flag.id not in known:
+        return f"flag {flag.id} is unknown to this code"
+    if flag.meaning != meaning_digest(known[flag.id]):
+        return f"flag {flag.id} means something else to this code"
+    newest = overlay.number if overlay else 0
+    if flag.ends > newest:
+        return f"flag {flag.id} ends overlay {flag.ends}, and {newest} is the newest here"
+    return ""

@@ -6,19 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from tradeops.base.digest import digest_bytes, short
 from tradeops.base.durable import read_bounded
 from tradeops.base.errors import Refused, UsageError
-from tradeops.contracts.binding import BINDING_SCHEMA, OVERLAY_SCHEMA, Binding, Overlay
+from tradeops.contracts.binding import BINDING_SCHEMA, Binding, Overlay
 from tradeops.contracts.codec import decode
-from tradeops.contracts.directive import Directive, Verb
 from tradeops.contracts.entitle import entitled, signed_bytes, stored_policy
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.host import HostFile
 from tradeops.contracts.layout import HostLayout
 from tradeops.contracts.manifest import PREDICATE_TYPE, Manifest, Release
+from tradeops.contracts.overlay import open_overlay
 from tradeops.contracts.policy import Policy
 
 DOCUMENT_BYTES_MAX: Final = 64 << 20
@@ -70,23 +68,13 @@ def load_mandate(layout: HostLayout, slot: str, *, expected_release: str, expect
 
 
 def load_overlay(path: Path, policy: Policy, *, fleet: str, host: str) -> Overlay | None:
-    """The overlay in force, signed by itself or inside the directive that set it; None when there is none.
+    """The overlay in force, inside the directive that set it; None when there is none.
 
     Raises UsageError, Refused, SignatureInvalid.
     """
     if not path.exists():
         return None
-    envelope = _envelope(path)
-    entitled(policy, "overlay", envelope, Purpose.DIRECTIVE, now_ns=None, host=host)
-    directive = decode(signed_bytes(envelope), Directive, source=str(path))
-    _must(directive.verb is Verb.OVERLAY and directive.names(host), "not an overlay for this host", path)
-    try:
-        overlay = msgspec.convert(directive.args.get("overlay"), Overlay)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"not an overlay: {error}", where=str(path)) from None
-    _must(overlay.schema == OVERLAY_SCHEMA, f"schema {overlay.schema!r} is not an overlay", path)
-    _must(overlay.fleet == fleet, f"the overlay is for fleet {overlay.fleet!r}, this is {fleet!r}", path)
-    return overlay
+    return open_overlay(_envelope(path), policy, fleet=fleet, host=host, source=str(path))
 
 
 def _signed(path: Path, policy: Policy, verb: str, purpose: Purpose, host: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tradeops.base.errors import TradeopsError
@@ -21,11 +21,16 @@ def tighter(current: Overlay | None, new: Overlay | None) -> Overlay | None:
         schema=new.schema,
         fleet=new.fleet,
         number=max(current.number, new.number),
-        flags_off=tuple(sorted({*current.flags_off, *new.flags_off})),
+        flags_off=_later(current.flags_off, new.flags_off),
+        flags_retired=tuple(sorted({*current.flags_retired, *new.flags_retired})),
         limits=limits,
         flow_cap_ppm=min(caps) if caps else None,
         symbols_blocked=tuple(sorted({*current.symbols_blocked, *new.symbols_blocked})),
     )
+
+
+def _later(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {flag: max(one.get(flag, 0), other.get(flag, 0)) for flag in sorted({*one, *other})}
 
 
 _Stamp = tuple[int, int, int, int]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tradeops.contracts.binding import Instrument, Overlay
+from tradeops.contracts.flags import active_flags
 from tradeops.trader import flags
 from tradeops.trader.config import TraderConfig, ns
 from tradeops.trader.mandate import Mandate
@@ -39,7 +40,7 @@ class Terms:
 def terms(mandate: Mandate, config: TraderConfig, overlay: Overlay | None) -> Terms:
     """What holds with this overlay."""
     release, binding = mandate.release, mandate.binding
-    active = flags.active(release.flags, overlay.flags_off if overlay else ())
+    active = active_flags(release.flags, overlay.flags_off if overlay else {})
     settings = config.strategy.settings()
     if flags.LEAN_TO_MEAN not in active:
         settings = settings.without_reversion()
@@ -67,7 +68,7 @@ def problems(mandate: Mandate, config: TraderConfig, overlay: Overlay | None) ->
     """Why, on these terms, the trader must be halted; by name."""
     found: dict[str, str] = {}
     release, binding = mandate.release, mandate.binding
-    if said := flags.problems(release.flags, config.flags):
+    if said := flags.problems(release.flags, config.flags, overlay):
         found["flags"] = "; ".join(said)
     limits = tightest(release.limits, binding.budgets, overlay)
     if missing := limits.invalid():

@@ -19,6 +19,7 @@ from tests.support.wait import until
 from tradeops.base.digest import digest_bytes
 from tradeops.contracts.agent import Proof, Running, Stopped
 from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
+from tradeops.contracts.directive import ALL_HOSTS, SCHEMA, Directive, Verb
 from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.identity import Identity
 from tradeops.contracts.pages import VitalsWriter
@@ -203,7 +204,9 @@ def test_overlays_do_not_go_back(running: ManagedHost) -> None:
     running.stage(agent, release)
 
     def switch(number: int, signer: Any = running.one) -> dict[str, Any]:
-        overlay = plain(envelope(Overlay(OVERLAY_SCHEMA, "test-fleet", number), Purpose.DIRECTIVE, signer))
+        said = {"overlay": msgspec.to_builtins(Overlay(OVERLAY_SCHEMA, "test-fleet", number))}
+        directive = Directive(SCHEMA, f"v{number}", Verb.OVERLAY, "test-fleet", (ALL_HOSTS,), "test", 0, 1, args=said)
+        overlay = plain(envelope(directive, Purpose.DIRECTIVE, signer))
         return agent.ask("switch", slot="blue", release=release.id, binding=plain(running.binding()), overlay=overlay)
 
     assert switch(3)["ok"]

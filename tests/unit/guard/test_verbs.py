@@ -272,12 +272,13 @@ def laid(state: State, number: int, **fields: Any) -> State:
 
 def test_an_overlay_blocks_symbols_at_once_and_only_tightens() -> None:
     """Number by number; what loosens over the same release is refused."""  # D06
-    first = laid(ARMED, 1, symbols_blocked=["ABC"], flags_off=["f1"], limits={"order_value": 5}, flow_cap_ppm=1000)
+    first = laid(ARMED, 1, symbols_blocked=["ABC"], flags_off={"f1": 1}, flags_retired=["f0"], limits={"order_value": 5}, flow_cap_ppm=1000)
     assert marks.blocked_scopes(first) == (Scope(symbols=("ABC",)),)
-    same = {"symbols_blocked": ["ABC"], "flags_off": ["f1"], "limits": {"order_value": 5}, "flow_cap_ppm": 1000}
+    same = {"symbols_blocked": ["ABC"], "flags_off": {"f1": 1}, "flags_retired": ["f0"], "limits": {"order_value": 5}, "flow_cap_ppm": 1000}
     looser: list[dict[str, Any]] = [
         {"symbols_blocked": []},
-        {"flags_off": []},
+        {"flags_off": {}},
+        {"flags_retired": []},
         {"limits": {"order_value": 6}},
         {"limits": {}},
         {"flow_cap_ppm": 1001},
@@ -286,7 +287,7 @@ def test_an_overlay_blocks_symbols_at_once_and_only_tightens() -> None:
         assert code(first, order(Verb.OVERLAY, "v2", args=overlay(2, **{**same, **loosened}))) == "loosens"
     assert code(first, order(Verb.OVERLAY, "v1b", args=overlay(1, **same))) == "older"
     assert laid(first, 2, **{**same, "limits": {"order_value": 4}}).overlay_number == 2
-    anew = order(Verb.OVERLAY, "v2", args=overlay(2))
+    anew = order(Verb.OVERLAY, "v2", args=overlay(2, flags_off={"f1": 1}, flags_retired=["f0"]))
     assert decide(first, anew, Facts(release="sha256:r2"), NOW).state.symbols_blocked == ()
 
 
@@ -298,6 +299,7 @@ def test_an_overlay_blocks_symbols_at_once_and_only_tightens() -> None:
         ("unknown_fields", {"overlay": {**overlay(1)["overlay"], "limits_up": {}}}),
         ("unknown_fields", {**overlay(1), "more": 1}),
         ("unknown_schema", {"overlay": {**overlay(1)["overlay"], "schema": "other"}}),
+        ("malformed", {"overlay": {**overlay(1)["overlay"], "flags_off": {"f1": 2}}}),
         ("wrong_fleet", {"overlay": {**overlay(1)["overlay"], "fleet": "other"}}),
     ],
 )

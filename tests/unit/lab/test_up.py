@@ -13,7 +13,6 @@ import pytest
 from tests.support.wait import until
 from tradeops.base.clock import SystemClock
 from tradeops.base.errors import UsageError
-from tradeops.contracts.binding import Binding
 from tradeops.contracts.codec import decode
 from tradeops.contracts.entitle import open_policy
 from tradeops.contracts.envelope import Envelope
@@ -24,7 +23,7 @@ from tradeops.lab.errors import LabError
 from tradeops.lab.fleet_folder import MADE, PEOPLE, VENUE_PORTS, account
 from tradeops.lab.state import StateFile
 from tradeops.lab.up import down, restart, start_venue, up
-from tradeops.release.binding import load_bindings, open_document
+from tradeops.release.binding import load_bindings, open_binding
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
@@ -59,9 +58,7 @@ def test_the_fleet_file_is_one_and_all_is_signed(lab: Path) -> None:
     policy = open_policy(_envelope(fleet.state.policy_file), None)
     assert {person.name for person in policy.people} == set(PEOPLE)
     assert len(open_roster(_envelope(fleet.state.roster_file), policy).hosts) == 2
-    bindings = {
-        name: open_document(envelope, Binding, policy) for name, envelope in load_bindings(fleet.state.bindings, ["h1", "h2"]).items()
-    }
+    bindings = {name: open_binding(envelope, policy) for name, envelope in load_bindings(fleet.state.bindings, ["h1", "h2"]).items()}
     assert {name: binding.venues[0].account for name, binding in bindings.items()} == {"h1": account("h1"), "h2": account("h2")}
 
 

@@ -1,4 +1,4 @@
-"""Bindings and overlays: signed per host, opened only when the policy's people signed them for this fleet."""
+"""Bindings: signed per host, opened only when the policy's people signed them for this fleet."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 
 from tests.unit.release.conftest import Workshop
 from tradeops.base.errors import Refused, SignatureInvalid
-from tradeops.contracts.binding import BINDING_SCHEMA, OVERLAY_SCHEMA, Binding, Overlay
+from tradeops.contracts.binding import BINDING_SCHEMA, Binding
+from tradeops.contracts.codec import encode
+from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.signature import RunKey
-from tradeops.release.binding import load_bindings, open_document, sign_bindings, sign_document
+from tradeops.release.binding import load_bindings, open_binding, sign_binding, sign_bindings
 
 
 def make_binding(data: dict[str, Any]) -> Binding:
@@ -38,19 +40,18 @@ def test_bindings_go_through_their_folder(workshop: Workshop, tmp_path: Path) ->
     signed = sign_bindings([binding], workshop.signer, tmp_path / "bindings")
     assert (tmp_path / "bindings" / "host-1.json").stat().st_mode & 0o777 == 0o600
     assert load_bindings(tmp_path / "bindings", ["host-1", "host-2"]) == signed
-    assert open_document(signed["host-1"], Binding, workshop.policy) == binding
+    assert open_binding(signed["host-1"], workshop.policy) == binding
 
 
 def test_what_must_not_be_opened(workshop: Workshop) -> None:
-    """A05: by a stranger, for another fleet, an overlay as a binding, another schema."""
+    """A05: by a stranger, for another fleet, signed for another purpose, another schema."""
     binding = make_binding(DATA)
-    overlay = Overlay(OVERLAY_SCHEMA, "lab", 1, flags_off=("smars-7",))
-    assert open_document(sign_document(overlay, workshop.signer), Overlay, workshop.policy) == overlay
+    body = encode(binding)
     with pytest.raises(SignatureInvalid):
-        open_document(sign_document(binding, RunKey.generate()), Binding, workshop.policy)
+        open_binding(sign_binding(binding, RunKey.generate()), workshop.policy)
     with pytest.raises(SignatureInvalid):
-        open_document(sign_document(overlay, workshop.signer), Binding, workshop.policy)
+        open_binding(Envelope.of(body, workshop.signer.sign(body, Purpose.DIRECTIVE)), workshop.policy)
     with pytest.raises(Refused, match="fleet"):
-        open_document(sign_document(make_binding({**DATA, "fleet": "other"}), workshop.signer), Binding, workshop.policy)
+        open_binding(sign_binding(make_binding({**DATA, "fleet": "other"}), workshop.signer), workshop.policy)
     with pytest.raises(Refused, match="schema"):
-        open_document(sign_document(make_binding({**DATA, "schema": "x"}), workshop.signer), Binding, workshop.policy)
+        open_binding(sign_binding(make_binding({**DATA, "schema": "x"}), workshop.signer), workshop.policy)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tradeops.base.errors import ConfigError
+from tradeops.contracts.flags import meaning_digest
 from tradeops.release.daemon import TRADER_START
-from tradeops.release.definition import Definition, load_definition, meaning_digest
+from tradeops.release.definition import Definition, load_definition
 
 TRADER = """\
 service: trader

@@ -11,8 +11,8 @@ import pytest
 
 from tests.unit.release.conftest import Workshop
 from tradeops.base.errors import Refused, UsageError
+from tradeops.contracts.flags import meaning_digest
 from tradeops.contracts.manifest import Flag, Release
-from tradeops.release.definition import meaning_digest
 from tradeops.release.diff import diff
 from tradeops.release.flags import conflicts, journal_conflict
 from tradeops.release.ledger import FlagLedger

@@ -317,7 +317,7 @@ def test_an_overlay_blocks_a_symbol_at_once(start: Start) -> None:
     """Its orders are taken back, and nothing more is placed."""
     desk = start()
     desk.trade()
-    desk.rooms.set_overlay(overlay(1, symbols_blocked=(SYMBOL,), flags_off=(MEAN_FLAG.id,)))
+    desk.rooms.set_overlay(overlay(1, symbols_blocked=(SYMBOL,), flags_off={MEAN_FLAG.id: 1}))
     desk.look(300)
     assert len([message for message in desk.session.sent if isinstance(message, CancelOrder)]) == 2
 

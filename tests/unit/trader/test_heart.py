@@ -32,7 +32,7 @@ def test_an_overlay_is_taken_up_while_it_runs(start: Start) -> None:
     desk = start()
     heart = _heart(desk)
     _beat(desk, heart)
-    desk.layout.overlay_file.write_bytes(overlay_file(overlay(5, limits={"position_max": UNIT}, flags_off=("lean-to-mean",))))
+    desk.layout.overlay_file.write_bytes(overlay_file(overlay(5, limits={"position_max": UNIT}, flags_off={"lean-to-mean": 5})))
     _beat(desk, heart)
     vitals = read_vitals(desk.layout.vitals_page)
     assert vitals is not None

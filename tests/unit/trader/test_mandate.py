@@ -158,13 +158,15 @@ def test_an_overlay_is_verified(tmp_path: Path, host: HostRoot) -> None:
 
 def test_overlays_only_tighten() -> None:
     """A newer one never loosens what this process has obeyed; one that is gone stays in force."""
-    first = overlay(1, limits={"position_max": 5, "order_count_max": 9}, flags_off=("a",), flow_cap_ppm=100, symbols_blocked=("X",))
-    second = overlay(2, limits={"position_max": 7, "order_count_max": 3}, flags_off=("b",))
+    first = overlay(1, limits={"position_max": 5, "order_count_max": 9}, flags_off={"a": 1}, flow_cap_ppm=100, symbols_blocked=("X",))
+    second = overlay(2, limits={"position_max": 7, "order_count_max": 3}, flags_off={"b": 2}, flags_retired=("z",))
     both = tighter(first, second)
     assert both is not None
     assert both.number == 2
     assert both.limits == {"position_max": 5, "order_count_max": 3}
-    assert (both.flags_off, both.flow_cap_ppm, both.symbols_blocked) == (("a", "b"), 100, ("X",))
+    assert (both.flags_off, both.flow_cap_ppm, both.symbols_blocked) == ({"a": 1, "b": 2}, 100, ("X",))
+    assert both.flags_retired == ("z",)
+    assert tighter(overlay(3, flags_off={"a": 3}), both) == msgspec.structs.replace(both, number=3, flags_off={"a": 3, "b": 2})
     assert tighter(first, None) is first
     assert tighter(None, second) is second
 
@@ -209,7 +211,7 @@ def test_limits_are_shown_with_their_values(start: Start, clock: VirtualClock) -
     desk = start()
     desk.log_on()
     desk.look()
-    desk.rooms.set_overlay(overlay(4, limits={"position_max": UNIT}, flags_off=(MEAN_FLAG.id,)))
+    desk.rooms.set_overlay(overlay(4, limits={"position_max": UNIT}, flags_off={MEAN_FLAG.id: 4}))
     desk.rooms.write_vitals(desk.rooms.gate.look())
     vitals = read_vitals(desk.layout.vitals_page)
     assert vitals is not None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.trader import MEAN_FLAG, PRICE, SYMBOL, TICK, VENUE
+from tests.support.trader import MEAN_FLAG, PRICE, SYMBOL, TICK, VENUE, overlay
+from tradeops.contracts.flags import meaning_digest
 from tradeops.contracts.manifest import Flag
 from tradeops.contracts.metrics import Latency
 from tradeops.contracts.units import UNIT
@@ -133,18 +135,20 @@ def test_start_ticks_of_this_process() -> None:
 
 def test_flags_unknown_retired_or_of_another_meaning_are_problems() -> None:
     """D05: each by itself, and a configuration that relies on what the release does not declare."""
-    assert flags.problems((MEAN_FLAG,), ("lean-to-mean",)) == ()
-    assert flags.problems((Flag("old-path", "sha256:0"),), ()) == ("flag old-path is unknown to this code",)
-    assert flags.problems((MEAN_FLAG,), (), retired=frozenset({"lean-to-mean"})) == ("flag lean-to-mean is a tombstone",)
-    changed = Flag("lean-to-mean", flags.meaning_digest("Power Peg"))
-    assert flags.problems((changed,), ()) == ("flag lean-to-mean means something else to this code",)
-    assert "not declared" in flags.problems((), ("lean-to-mean",))[0]
+    assert flags.problems((MEAN_FLAG,), ("lean-to-mean",), None) == ()
+    assert flags.problems((Flag("old-path", "sha256:0"),), (), None) == ("flag old-path is unknown to this code",)
+    assert flags.problems((MEAN_FLAG,), (), overlay(3, flags_retired=("lean-to-mean",))) == ("flag lean-to-mean is a tombstone",)
+    changed = Flag("lean-to-mean", meaning_digest("Power Peg"))
+    assert flags.problems((changed,), (), None) == ("flag lean-to-mean means something else to this code",)
+    assert "not declared" in flags.problems((), ("lean-to-mean",), None)[0]
 
 
-def test_an_overlay_turns_flags_off() -> None:
-    """On by the release, off by the overlay; nothing turns on at run time (D06)."""
-    assert flags.active((MEAN_FLAG, Flag("b", "m")), ()) == {MEAN_FLAG.id: MEAN_FLAG.meaning}
-    assert flags.active((MEAN_FLAG,), ("lean-to-mean",)) == {}
+def test_a_release_ends_no_overlay_that_is_yet_to_come() -> None:
+    """D06: it names the overlay that it ends; one that was never in force here would be ended before anybody wrote it."""
+    ending = msgspec.structs.replace(MEAN_FLAG, ends=4)
+    assert flags.problems((ending,), (), overlay(4)) == ()
+    assert flags.problems((ending,), (), overlay(3)) == ("flag lean-to-mean ends overlay 4, and 3 is the newest here",)
+    assert flags.problems((ending,), (), None) == ("flag lean-to-mean ends overlay 4, and 0 is the newest here",)
 
 
 def test_pauses_grow_and_are_short_again_after_a_success() -> None:
