@@ -62,13 +62,13 @@ def test_paths_are_those_of_the_layout() -> None:
         "latched",
         "guard_state",
         "stop_page",
-        "vitals_page",
     }
     assert {name: getattr(ours, name) for name in shared} == {name: getattr(theirs, name) for name in shared}
     digest = "sha256:" + "ab" * 32
     assert ours.release(digest) == theirs.release(digest)
     assert ours.blob(digest) == theirs.blobs / "ab" / ("ab" * 32)
-    assert ours.slot("blue") == theirs.slot("blue") and layout.SLOTS == names.SLOTS
+    assert ours.slot("blue") == theirs.slot("blue") and ours.vitals_page("green") == theirs.vitals_page("green")
+    assert layout.SLOTS == names.SLOTS
 
 
 def test_protocol_verbs_and_codes_are_the_contracts() -> None:

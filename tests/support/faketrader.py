@@ -28,7 +28,7 @@ def main() -> None:
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     identity = Identity("trader", sys.argv[2], sys.argv[3], 0, "blue", os.getpid(), ticks, clock.wall_ns(), {})
     page = StopPage(layout.stop_page, writable=False)
-    writer = VitalsWriter(layout.vitals_page)
+    writer = VitalsWriter(layout.vitals_page("blue"))
     vitals = Vitals(identity, 0, "ready", 0, 0, 0, 0, {}, {"sim": 1}, {}, {"signals_total": 0}, {}, {}, {"order_value": 1})
     ack = True
     pending = b""

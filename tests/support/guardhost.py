@@ -57,7 +57,7 @@ class GuardHost:
             self.layout.guard_state,
             self.layout.tls,
             self.layout.stop_page.parent,
-            self.layout.vitals_page.parent,
+            self.layout.vitals_page("blue").parent,
             self.layout.latched,
         ):
             path.mkdir(parents=True)

@@ -40,7 +40,7 @@ class GuardRoom:
     _writer: VitalsWriter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._writer = VitalsWriter(self.host.layout.vitals_page)
+        self._writer = VitalsWriter(self.host.layout.vitals_page("blue"))
 
     def tell(self, **words: Any) -> None:
         """Change what the trader says."""

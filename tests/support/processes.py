@@ -138,7 +138,7 @@ class TraderProcess:
 
     def vitals(self) -> Vitals | None:
         """What this very process last said."""
-        vitals = read_vitals(self.host.layout.vitals_page)
+        vitals = read_vitals(self.host.layout.vitals_page(SLOT))
         return vitals if vitals is not None and vitals.identity.pid == self.pid else None
 
     def when(self, holds: Callable[[Vitals], bool], timeout_s: float = 60) -> Vitals:

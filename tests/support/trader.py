@@ -114,7 +114,7 @@ class HostRoot:
     def write(self) -> HostRoot:
         """Make the folder. The stop page is made once and stays."""
         layout = self.layout
-        for folder in (layout.host_file.parent, layout.stop_page.parent, layout.vitals_page.parent, layout.data, layout.slot(SLOT)):
+        for folder in (layout.host_file.parent, layout.stop_page.parent, layout.vitals_page(SLOT).parent, layout.data, layout.slot(SLOT)):
             folder.mkdir(parents=True, exist_ok=True)
         host = HostFile(HOST_SCHEMA, HOST, FLEET, "trader", "systemd", {SLOT: "trader"}, "guard", "python3", "127.0.0.1", 1)
         layout.host_file.write_bytes(msgspec.json.encode(host))

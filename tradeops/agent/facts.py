@@ -53,6 +53,8 @@ def facts(context: Context) -> dict[str, Any]:
         "witnesses": journal.heads(context),
         "writable": writable(context, problems),
         "problems": problems,
+        "active": marks.active_slot(context),
+        "token": marks.token(context),
     }
 
 

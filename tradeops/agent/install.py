@@ -106,7 +106,7 @@ def _folders(layout: Layout, people: install_users.People) -> None:
         (layout.blobs, root, 0o700),
         (layout.guard_state, guard, 0o700),
         (layout.stop_page.parent, guard, 0o755),
-        (layout.vitals_page.parent, trader, 0o755),
+        (layout.vitals_page(SLOTS[0]).parent, trader, 0o755),
         (layout.data, trader, 0o750),
         *((layout.slot(slot), root, 0o755) for slot in SLOTS),
     ]

@@ -10,7 +10,7 @@ from .clock import NS_PER_MS
 from .errors import BAD_REQUEST, SERVICE, AgentError
 from .files import canonical, flocked, parse_object, write_atomic
 from .hostfile import Context
-from .names import is_id
+from .names import SLOTS, is_id
 from .vitals import raise_latch, read_latch, read_vitals
 
 ALL_HOSTS = "*"
@@ -107,12 +107,12 @@ def _word(context: Context) -> int:
 
 
 def _blocked(context: Context, word: int, wait_ms: int, begun_ns: int) -> bool:
-    """Whether no order can leave: the gate acknowledged the word with an empty send queue, or no process is left."""
+    """Whether no order can leave: every slot's gate acknowledged the word with an empty send queue, or no process is left."""
     while True:
-        page = read_vitals(context.layout.vitals_page)
-        if word and page and page.get("ack_latch") == word and page.get("send_queue") == 0:
+        pages = [page for slot in SLOTS for page in [read_vitals(context.layout.vitals_page(slot))] if page and _lives(page)]
+        if word and pages and all(page.get("ack_latch") == word and page.get("send_queue") == 0 for page in pages):
             return True
-        if not (page and _lives(page)) and not processes.of_service(context):
+        if not pages and not processes.of_service(context):
             return True
         if (context.clock.monotonic_ns() - begun_ns) >= wait_ms * NS_PER_MS:
             return False

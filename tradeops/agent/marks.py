@@ -7,6 +7,7 @@ from typing import Any
 from .errors import AgentError
 from .files import read_object
 from .hostfile import Context
+from .names import SLOTS
 
 _FIELDS = ("kind", "id", "by", "reason", "since_wall_ns")
 
@@ -19,6 +20,18 @@ def guard_state(context: Context) -> dict[str, Any]:
         return {}
     state = sealed.get("state")
     return state if isinstance(state, dict) else {}
+
+
+def active_slot(context: Context) -> str:
+    """The slot that the newest activation went to; the first one before there was any."""
+    slot = guard_state(context).get("active")
+    return slot if slot in SLOTS else SLOTS[0]
+
+
+def token(context: Context) -> int:
+    """The number of the newest activation, 0 before there was any."""
+    number = guard_state(context).get("token")
+    return number if isinstance(number, int) else 0
 
 
 def ended_kills(context: Context) -> set[str]:

@@ -81,9 +81,8 @@ class Layout:
     def stop_page(self) -> Path:
         return self.root / "pages" / "stop.page"
 
-    @property
-    def vitals_page(self) -> Path:
-        return self.root / "vitals" / "vitals.page"
+    def vitals_page(self, slot: str) -> Path:
+        return self.root / "vitals" / f"{slot}.page"
 
     @property
     def blobs(self) -> Path:

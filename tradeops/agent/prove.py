@@ -62,7 +62,7 @@ def _present_removed(context: Context, linked: str | None, asked: str | None, ma
 
 def _vitals(context: Context, name: str, problems: list[str]) -> tuple[dict[str, Any] | None, float | None]:
     """The identity in the vitals page and its age; no identity when the page is stale or its writer is dead."""
-    page = vitals.read_vitals(context.layout.vitals_page)
+    page = vitals.read_vitals(context.layout.vitals_page(name))
     identity = page.get("identity") if page else None
     beat_ns = page.get("beat_ns") if page else None
     if not isinstance(identity, dict) or not isinstance(beat_ns, int) or any(field not in identity for field in _IDENTITY[:-1]):

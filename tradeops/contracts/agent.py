@@ -135,7 +135,7 @@ class Witness(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What preflight needs to know of a host."""
+    """What preflight needs to know of a host. active, token: of the newest activation that its guard has written down."""
 
     host: str
     fleet: str
@@ -161,6 +161,8 @@ class Facts(msgspec.Struct, frozen=True):
     witnesses: tuple[Witness, ...]
     writable: bool
     problems: tuple[str, ...] = ()
+    active: str = "blue"
+    token: int = 0
 
 
 class Process(msgspec.Struct, frozen=True):

@@ -26,7 +26,10 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class IdentityReport(msgspec.Struct, frozen=True):
-    """GET /v1/identity: the trader's identity as its guard last read it, and the guard's own."""
+    """GET /v1/identity: the trader's identity as its guard last read it, and the guard's own.
+
+    identity: of the active slot.  standby: of the other slot's process, None when none lives.
+    """
 
     schema: str
     host: str
@@ -35,3 +38,4 @@ class IdentityReport(msgspec.Struct, frozen=True):
     identity: Identity | None
     age_ms: float | None
     problem: str = ""
+    standby: Identity | None = None

@@ -73,10 +73,9 @@ class HostLayout:
         """g writes (the agent its latch word), t maps read-only."""
         return self.root / "pages" / "stop.page"
 
-    @property
-    def vitals_page(self) -> Path:
-        """t writes, g and r read."""
-        return self.root / "vitals" / "vitals.page"
+    def vitals_page(self, slot: str) -> Path:
+        """t writes, g and r read: what the process of this slot says of itself."""
+        return self.root / "vitals" / f"{slot}.page"
 
     @property
     def blobs(self) -> Path:

@@ -49,9 +49,11 @@ class Histogram(msgspec.Struct, frozen=True):
 class Vitals(msgspec.Struct, frozen=True):
     """What the trader's hot loop writes several times a second. Times: nanoseconds; quantities, money: 1e-9 units.
 
-    beat_ns: CLOCK_MONOTONIC.  state: starting, recovering, ready, halted, stopping.  ack_epoch, ack_latch: the stop
+    beat_ns: CLOCK_MONOTONIC.  state: starting, recovering, ready, halted, standby, stopping.  ack_epoch, ack_latch: the stop
     page's words the gate last acted on.  send_queue: bytes handed over and not yet on the wire.  sessions: venue ->
     up or down.  feed_age_ns: per feed, corrected by the feed's clock offset.  warnings: since start (D17).
+    writes: holds the host's journal and may use its sessions; a standby does not, its state is `standby`.
+    token: the activation under which it writes, 0 for none.
     """
 
     identity: Identity
@@ -69,10 +71,16 @@ class Vitals(msgspec.Struct, frozen=True):
     histograms: dict[str, Histogram]
     limits: dict[str, int]
     warnings: tuple[str, ...] = ()
+    writes: bool = True
+    token: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):
-    """GET /v1/status. trading: a valid permit, no mark, a live trader. clear, working: from drop copy; None unknown."""
+    """GET /v1/status. trading: a valid permit, no mark, a live trader. clear, working: from drop copy; None unknown.
+
+    vitals: of the active slot.  active, token: the slot that holds the activation token, or held it last when the host
+    stands by, and the token's number.  standby: vitals of the other slot's process, None when none lives.
+    """
 
     schema: str
     host: str
@@ -92,6 +100,10 @@ class Status(msgspec.Struct, frozen=True):
     roster_number: int
     overlay_number: int
     problems: tuple[str, ...] = ()
+    active: str = "blue"
+    token: int = 0
+    standby: Vitals | None = None
+    standby_age_ms: float | None = None
 
 
 class Check(msgspec.Struct, frozen=True):

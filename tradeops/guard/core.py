@@ -56,13 +56,13 @@ class Guard:
         self.memory = Memory(Store(layout.guard_state / "state.json"), StopKeeper(layout.stop_page), clock, silent_ns=silent_ns)
         self.memory.boot()
         self.site = Site(layout, host, policy_number=self.memory.state.policy_number)
-        self.trader = Trader()
+        self.traders: dict[str, Trader] = {slot: Trader() for slot in SLOTS}
         self.breaks: tuple[str, ...] = ()
         self.desks: dict[str, VenueDesk] = {}
         self.killings: dict[str, Killing] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._desk_tasks: dict[str, asyncio.Task[None]] = {}
-        self._strangers: tuple[int, ...] = ()
+        self._processes: tuple[int, ...] = ()
         self._scanned: tuple[int, tuple[int, ...]] | None = None
         self._ratio = OutVersusIn()
         self._unseen = Unseen()
@@ -79,7 +79,7 @@ class Guard:
             self._open_desks()
             self._take_up_stops()
             tasks.create_task(self.memory.keep(), name="keep")
-            tasks.create_task(self._scan_for_strangers(), name="scan")
+            tasks.create_task(self._scan_processes(), name="scan")
             tasks.create_task(self._beat(), name="beat")
 
     async def _beat(self) -> None:
@@ -112,12 +112,27 @@ class Guard:
         state = self.memory.state
         return state if number <= state.policy_number else msgspec.structs.replace(state, policy_number=number)
 
+    @property
+    def trader(self) -> Trader:
+        """The active slot's process, as last looked at."""
+        return self.traders[self.memory.state.active]
+
+    @property
+    def standby(self) -> Trader:
+        """The other slot's, as last looked at."""
+        return next(trader for slot, trader in self.traders.items() if slot != self.memory.state.active)
+
     def look(self) -> Trader:
-        """The trader as it is now."""
-        now_ns = self.clock.monotonic_ns()
-        self.trader = watch.look(self.layout.vitals_page, now_ns, self._strangers)
+        """The active slot's process as it is now."""
+        now_ns = self._look()
         self.breaks = self._reconcile(now_ns)
         return self.trader
+
+    def _look(self) -> int:
+        """Look at both slots' processes; when, by CLOCK_MONOTONIC."""
+        now_ns = self.clock.monotonic_ns()
+        self.traders = watch.look({slot: self.layout.vitals_page(slot) for slot in SLOTS}, now_ns, self._processes)
+        return now_ns
 
     def trip(self, kind: MarkKind, trip: Trip) -> None:
         """An automatic mark, and what follows from it."""
@@ -138,10 +153,8 @@ class Guard:
     # -- what it knows -----------------------------------------------------------------------------------------
 
     def slot(self) -> Slot:
-        """The slot whose process writes the vitals; before there is one, the first that holds a release."""
-        if self.trader.vitals is not None:
-            return self.site.slot(self.trader.vitals.identity.slot)
-        return next((self.site.slot(name) for name in SLOTS if self.site.slot(name).release), self.site.slot(SLOTS[0]))
+        """What the active slot is to run."""
+        return self.site.slot(self.memory.state.active)
 
     def facts(self) -> Facts:
         """What permits and resumes are judged by, looked at now."""
@@ -160,9 +173,9 @@ class Guard:
     def blocked(self, scope_epoch: int | None = None) -> bool:
         """Whether it is proved that no order can leave; with an epoch: none of the subset that was stopped then."""
         stop = self.memory.stop
-        self.trader = watch.look(self.layout.vitals_page, self.clock.monotonic_ns(), self._strangers)
+        self._look()
         stopped_at = stop.stopped_at if stop.stopped_at is not None else scope_epoch
-        return watch.blocked(self.trader, stopped_at, stop.epoch, self._scan_now)
+        return watch.blocked(self.traders.values(), stopped_at, stop.epoch, self._scan_now)
 
     def _scan_now(self) -> tuple[int, ...]:
         """The service's processes, not older than a moment: asked many times a second while a kill waits."""
@@ -252,8 +265,7 @@ class Guard:
         if self.host.stop_command:
             return await process.run_bounded(self.host.stop_command, timeout_s=5.0)
         pids = {pid: process.start_ticks(pid) for pid in self._scan(self.layout.releases)}
-        if vitals := self.trader.vitals:
-            pids[vitals.identity.pid] = vitals.identity.start_ticks
+        pids |= {trader.vitals.identity.pid: trader.vitals.identity.start_ticks for trader in self.traders.values() if trader.vitals}
         try:
             for pid, ticks in pids.items():
                 if ticks is not None:
@@ -313,9 +325,9 @@ class Guard:
                 self.desks[name] = VenueDesk(venue, host=self.host.host, secret=secret, clock=self.clock)
                 self._desk_tasks[name] = self._group.create_task(self.desks[name].run(), name=f"desk {name}")
 
-    async def _scan_for_strangers(self) -> None:
+    async def _scan_processes(self) -> None:
         while True:
-            self._strangers = await asyncio.to_thread(self._scan, self.layout.releases)
+            self._processes = await asyncio.to_thread(self._scan, self.layout.releases)
             await asyncio.sleep(_SCAN_BEATS * self._beat_s)
 
     def share_overlay(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.contracts.metrics import IDENTITY_LABELS, PREFIX, Gauge
-from tradeops.contracts.status import Histogram, Status
+from tradeops.contracts.status import Histogram, Status, Vitals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -17,33 +17,50 @@ def exposition(status: Status) -> str:
 
 
 def _lines(status: Status) -> Iterator[str]:
-    vitals = status.vitals
-    identity = vitals.identity if vitals else None
-    values = (status.host, identity.release if identity else "", identity.slot if identity else "")
-    labels = ",".join(f'{name}="{_escape(value)}"' for name, value in zip(IDENTITY_LABELS, values, strict=True))
+    """Every series with its type once, and a line per slot that has it."""
+    slots = {_labels(status.host, status.vitals): status.vitals}
+    gauges = {_labels(status.host, status.vitals): _gauges(status)}
+    if beside := status.standby:
+        slots[_labels(status.host, beside)] = beside
+        gauges[_labels(status.host, beside)] = _own_gauges(beside, status.standby_age_ms) | {Gauge.TRADING: 0.0}
+    vitals = {labels: one for labels, one in slots.items() if one is not None}
+    yield from _plain(gauges, "gauge")
+    yield from _plain({labels: one.counters for labels, one in vitals.items()}, "counter")
+    for name in sorted({name for one in vitals.values() for name in one.histograms}):
+        yield f"# TYPE {PREFIX}{name} histogram"
+        for labels, one in vitals.items():
+            if name in one.histograms:
+                yield from _histogram(PREFIX + name, one.histograms[name], labels)
+
+
+def _labels(host: str, vitals: Vitals | None) -> str:
+    values = (host, vitals.identity.release, vitals.identity.slot) if vitals else (host, "", "")
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in zip(IDENTITY_LABELS, values, strict=True))
+
+
+def _gauges(status: Status) -> dict[str, float]:
+    """Of the active slot; what works is the drop copy's word."""
+    gauges = _own_gauges(status.vitals, status.vitals_age_ms) | {Gauge.TRADING: float(status.trading)}
+    return gauges if status.working is None else gauges | {Gauge.WORKING_ORDERS: float(status.working)}
+
+
+def _own_gauges(vitals: Vitals | None, age_ms: float | None) -> dict[str, float]:
     gauges: dict[str, float] = dict(vitals.gauges) if vitals else {}
-    gauges[Gauge.TRADING] = float(status.trading)
-    if vitals is not None and status.vitals_age_ms is not None:
-        gauges[Gauge.VITALS_AGE_S] = status.vitals_age_ms / 1000
+    if vitals is not None and age_ms is not None:
+        gauges[Gauge.VITALS_AGE_S] = age_ms / 1000
         if vitals.feed_age_ns:
             gauges[Gauge.FEED_AGE_S] = max(vitals.feed_age_ns.values()) / NS_PER_S
-    if status.working is not None:
-        gauges[Gauge.WORKING_ORDERS] = float(status.working)
-    yield from _plain(gauges, "gauge", labels)
-    if vitals is not None:
-        yield from _plain(vitals.counters, "counter", labels)
-        for name, histogram in sorted(vitals.histograms.items()):
-            yield from _histogram(PREFIX + name, histogram, labels)
+    return gauges
 
 
-def _plain(series: Mapping[str, float], kind: str, labels: str) -> Iterator[str]:
-    for name, value in sorted(series.items()):
+def _plain(series: Mapping[str, Mapping[str, float]], kind: str) -> Iterator[str]:
+    """series: labels -> name -> value."""
+    for name in sorted({name for values in series.values() for name in values}):
         yield f"# TYPE {PREFIX}{name} {kind}"
-        yield f"{PREFIX}{name}{{{labels}}} {_number(value)}"
+        yield from (f"{PREFIX}{name}{{{labels}}} {_number(values[name])}" for labels, values in series.items() if name in values)
 
 
 def _histogram(name: str, histogram: Histogram, labels: str) -> Iterator[str]:
-    yield f"# TYPE {name} histogram"
     total = 0
     for upper_s, count in zip((*histogram.upper_s, None), histogram.counts, strict=False):
         total += count

@@ -12,6 +12,7 @@ from tradeops.base.digest import digest_bytes
 from tradeops.base.durable import read_bounded, write_atomic
 from tradeops.base.errors import TradeopsError
 from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.status import Mark
 
 SCHEMA: Final = "tradeops/guard-state/v1"
@@ -49,8 +50,9 @@ class State(msgspec.Struct, frozen=True):
     """Everything durable. epoch: of the stop page's words that this state means.
 
     floor_ns: what adds risk and was signed at or before this wall time is refused: raised by every kill, and when a
-    state was lost together with its list of spent ids.  kills_ended: ids that a permit has ended.  token: of the
-    newest activation.  latch_seen: the agent's word whose kills are taken over; latch_cleared: the one permits ended.
+    state was lost together with its list of spent ids.  kills_ended: ids that a permit has ended.  token, active: of the
+    newest activation, and the slot that it went to.  latch_seen: the agent's word whose kills are taken over;
+    latch_cleared: the one permits ended.
     """
 
     schema: str = SCHEMA
@@ -68,6 +70,7 @@ class State(msgspec.Struct, frozen=True):
     lease: Lease | None = None
     fence: int = 0
     token: int = 0
+    active: str = SLOTS[0]
     latch_seen: int = 0
     latch_cleared: int = 0
 

@@ -20,13 +20,23 @@ def identity_of(guard: Guard) -> IdentityReport:
     trader = guard.look()
     found = trader.vitals.identity if trader.vitals else None
     problem = "" if trader.fresh() else "no trader has written its vitals" if found is None else _unfresh(trader)
-    return IdentityReport(identity.SCHEMA, guard.host.host, guard.host.fleet, guard.site.platform, found, _age_ms(trader), problem)
+    beside = guard.standby
+    return IdentityReport(
+        identity.SCHEMA,
+        guard.host.host,
+        guard.host.fleet,
+        guard.site.platform,
+        found,
+        _age_ms(trader),
+        problem,
+        standby=beside.vitals.identity if beside.vitals and beside.alive else None,
+    )
 
 
 def status_of(guard: Guard) -> Status:
     """GET /v1/status."""
     trader, state, stop = guard.look(), guard.memory.state, guard.memory.stop
-    working = guard.working()
+    working, beside = guard.working(), guard.standby
     return Status(
         status.STATUS_SCHEMA,
         guard.host.host,
@@ -46,6 +56,10 @@ def status_of(guard: Guard) -> Status:
         roster_number=guard.site.roster_number,
         overlay_number=state.overlay_number,
         problems=guard.problems(),
+        active=state.active,
+        token=state.token,
+        standby=beside.vitals if beside.alive else None,
+        standby_age_ms=_age_ms(beside) if beside.alive else None,
     )
 
 

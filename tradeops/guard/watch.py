@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,9 +27,9 @@ FIT_STATES: Final = frozenset({"ready", "halted"})
 
 @dataclass(frozen=True)
 class Trader:
-    """vitals None: none were ever written, or none that add up.  alive: the process that wrote them.
+    """One slot's process. vitals None: none were ever written, or none that add up.  alive: the process that wrote them.
 
-    strangers: further processes of the service that it did not start.  age_ns: of the vitals' beat.
+    strangers: further processes of the service, which no slot's process has started.  age_ns: of the vitals' beat.
     """
 
     vitals: Vitals | None = None
@@ -59,33 +59,33 @@ class Wanted:
     problem: str = ""
 
 
-def look(vitals_page: Path, now_ns: int, strangers: tuple[int, ...] = ()) -> Trader:
-    """Read the page and ask /proc. strangers: as last scanned."""
-    vitals = read_vitals(vitals_page)
+def look(pages: Mapping[str, Path], now_ns: int, processes: tuple[int, ...] = ()) -> dict[str, Trader]:
+    """Read every slot's page and ask /proc. processes: those of the service, as last scanned."""
+    found = {slot: read_vitals(page) for slot, page in pages.items()}
+    mains = [vitals.identity.pid for vitals in found.values() if vitals is not None]
+    strangers = tuple(pid for pid in processes if not any(started_by(pid, main) for main in mains) and start_ticks(pid) is not None)
+    return {slot: _trader(vitals, now_ns, strangers) for slot, vitals in found.items()}
+
+
+def _trader(vitals: Vitals | None, now_ns: int, strangers: tuple[int, ...]) -> Trader:
     if vitals is None:
         return Trader(strangers=strangers)
-    identity = vitals.identity
-    return Trader(
-        vitals,
-        max(0, now_ns - vitals.beat_ns),
-        alive(identity.pid, identity.start_ticks),
-        tuple(pid for pid in strangers if not started_by(pid, identity.pid) and start_ticks(pid) is not None),
-    )
+    return Trader(vitals, max(0, now_ns - vitals.beat_ns), alive(vitals.identity.pid, vitals.identity.start_ticks), strangers)
 
 
-def blocked(trader: Trader, stopped_at: int | None, epoch: int, processes: Callable[[], tuple[int, ...]]) -> bool:
-    """Proved that no order can leave: the gate acknowledged the words that stop it with nothing queued, or no process lives.
+def blocked(traders: Iterable[Trader], stopped_at: int | None, epoch: int, processes: Callable[[], tuple[int, ...]]) -> bool:
+    """Proved that no order can leave: every slot's gate acknowledged the words that stop it with nothing queued, or no process lives.
 
-    A process of the service that the gate's did not start acknowledges nothing: while one lives, nothing is proved.
+    A process of the service that no slot's process has started acknowledges nothing: while one lives, nothing is proved.
 
     stopped_at: the first epoch since which the page says so; None: it does not.  processes: those of the service.
     """
     if stopped_at is None:
         return False
-    vitals = trader.vitals
-    if vitals is not None and trader.alive:
-        return stopped_at <= vitals.ack_epoch <= epoch and vitals.send_queue == 0 and not trader.strangers
-    return not processes()
+    living = [(trader.vitals, trader.strangers) for trader in traders if trader.vitals is not None and trader.alive]
+    if not living:
+        return not processes()
+    return all(stopped_at <= vitals.ack_epoch <= epoch and vitals.send_queue == 0 and not strangers for vitals, strangers in living)
 
 
 def unproved(trader: Trader, wanted: Wanted) -> str:

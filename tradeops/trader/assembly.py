@@ -145,7 +145,7 @@ def assemble(layout: HostLayout, config: TraderConfig, mandate: Mandate, identit
         telemetry=telemetry,
         overlays=overlays,
         vitals=vitals,
-        page=VitalsWriter(layout.vitals_page),
+        page=VitalsWriter(layout.vitals_page(mandate.slot)),
         sessions=sessions,
     )
     rooms.bus = wire(rooms)

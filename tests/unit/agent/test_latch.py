@@ -208,7 +208,7 @@ def test_blocked_is_what_the_gate_acknowledged_or_a_dead_process(running: Manage
     agent.do("switch", slot="blue", release=release.id, binding=plain(running.binding()), overlay=None)
     pid = agent.do("start", slot="blue")["pid"]
     ticks = until(lambda: agent.do("prove", slot="blue", release=None, rehash=False)["process"], 10)["start_ticks"]
-    writer = VitalsWriter(running.layout.vitals_page)
+    writer = VitalsWriter(running.layout.vitals_page("blue"))
 
     def say(ack_latch: int, send_queue: int) -> None:
         identity = Identity("trader", release.id, "b", 0, "blue", pid, ticks, 1)

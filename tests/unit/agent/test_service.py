@@ -50,7 +50,7 @@ def prove(agent: Agent, release: str | None, *, rehash: bool = True) -> Proof:
 
 def vitals(managed: ManagedHost, release: str, pid: int, ticks: int, beat_ns: int) -> VitalsWriter:
     """The page as a trader writes it."""
-    writer = VitalsWriter(managed.layout.vitals_page)
+    writer = VitalsWriter(managed.layout.vitals_page("blue"))
     identity = Identity("trader", release, "b", 0, "blue", pid, ticks, 1)
     writer.write(Vitals(identity, beat_ns, "ready", 1, 0, 0, 0, {}, {}, {}, {}, {}, {}, {}))
     return writer

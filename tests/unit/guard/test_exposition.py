@@ -54,6 +54,23 @@ def test_the_text_is_as_prometheus_reads_it() -> None:
     assert exposition(STATUS) == GOLDEN.replace("L,le", f"{labels},le").replace("{L}", f"{{{labels}}}")
 
 
+def test_a_standby_has_series_of_its_own() -> None:
+    """The same names under the label of its slot, each type told once; what works is not its, and it does not trade."""
+    beside = msgspec.structs.replace(
+        VITALS,
+        identity=msgspec.structs.replace(IDENTITY, slot="green", release="sha256:new"),
+        counters={"orders_withheld_total": 3},
+        working=0,
+    )
+    text = exposition(msgspec.structs.replace(STATUS, standby=beside, standby_age_ms=40.0))
+    own, other = r'host="ho\"st",release="sha256:r",slot="blue"', r'host="ho\"st",release="sha256:new",slot="green"'
+    assert f"# TYPE tradeops_trading gauge\ntradeops_trading{{{own}}} 1\ntradeops_trading{{{other}}} 0\n" in text
+    assert f"tradeops_orders_withheld_total{{{other}}} 3\n" in text and f"orders_withheld_total{{{own}}}" not in text
+    assert f"tradeops_vitals_age_seconds{{{other}}} 0.04\n" in text and f"tradeops_working_orders{{{other}}}" not in text
+    types = [line for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(types) == len(set(types))
+
+
 def test_without_vitals_there_is_only_what_the_guard_knows() -> None:
     """A missing series is no zero."""  # D11
     text = exposition(msgspec.structs.replace(STATUS, vitals=None, vitals_age_ms=None, working=None, trading=False))

@@ -54,20 +54,29 @@ def none() -> tuple[int, ...]:
 )
 def test_blocked_is_proved(expected: bool, one: Trader, stopped_at: int | None) -> None:
     """Acknowledged an epoch of this stop with nothing queued, or dead; an epoch that was never written is a lie."""  # K03
-    assert watch.blocked(one, stopped_at, 7, none) is expected
+    assert watch.blocked((one,), stopped_at, 7, none) is expected
 
 
 def test_dead_is_not_blocked_while_another_process_of_the_service_lives() -> None:
     """An old one that nobody stopped may still send."""  # D02
-    assert not watch.blocked(trader(alive=False), 5, 7, lambda: (99,))
-    assert not watch.blocked(Trader(), 5, 7, lambda: (99,))
+    assert not watch.blocked((trader(alive=False),), 5, 7, lambda: (99,))
+    assert not watch.blocked((Trader(), Trader()), 5, 7, lambda: (99,))
 
 
 def test_a_stranger_beside_a_halted_trader_is_neither_blocked_nor_permitted() -> None:
     """An old process that nobody stopped may still send, whatever the new one acknowledges."""  # D02 K03 K07
     beside = replace(trader(ack_epoch=5), strangers=(99,))
-    assert not watch.blocked(beside, 5, 7, none)
+    assert not watch.blocked((beside,), 5, 7, none)
     assert "further processes of the service live: 99" in watch.unproved(beside, WANTED)
+
+
+def test_both_slots_must_have_acknowledged() -> None:
+    """A standby that lives is asked too: what is not acknowledged is not proved; one that is gone is not asked."""  # K03
+    active, behind = trader(ack_epoch=5), trader(ack_epoch=4)
+    assert watch.blocked((active, trader(ack_epoch=6)), 5, 7, lambda: (10, 11))
+    assert not watch.blocked((active, behind), 5, 7, none)
+    assert not watch.blocked((active, trader(ack_epoch=5, send_queue=1)), 5, 7, none)
+    assert watch.blocked((active, replace(behind, alive=False)), 5, 7, none)
 
 
 @pytest.mark.parametrize(
@@ -210,20 +219,25 @@ def test_processes_are_known_by_pid_and_start(tmp_path: Path) -> None:
 
 def test_look_reads_page_and_proc(tmp_path: Path) -> None:
     """Our own process stands for the trader: what it started is its own, what is gone is no stranger; a page of nonsense is no trader."""
-    page = tmp_path / "vitals.page"
-    assert watch.look(page, 0).vitals is None
+    page = tmp_path / "blue.page"
+    pages = {"blue": page, "green": tmp_path / "green.page"}
+    assert watch.look(pages, 0) == {"blue": Trader(), "green": Trader()}
     pid = os.getpid()
     mine = msgspec.structs.replace(IDENTITY, pid=pid, start_ticks=process.start_ticks(pid) or 0)
     VitalsWriter(page).write(msgspec.structs.replace(VITALS, identity=mine, beat_ns=100))
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     try:
-        seen = watch.look(page, 300, (pid, child.pid, os.getppid(), 2**22 + 1))
+        seen = watch.look(pages, 300, (pid, child.pid, os.getppid(), 2**22 + 1))["blue"]
         assert seen.alive and seen.age_ns == 200 and seen.strangers == (os.getppid(),)
+        other = msgspec.structs.replace(IDENTITY, slot="green", pid=os.getppid(), start_ticks=process.start_ticks(os.getppid()) or 0)
+        VitalsWriter(pages["green"]).write(msgspec.structs.replace(VITALS, identity=other))
+        both = watch.look(pages, 300, (pid, child.pid, os.getppid()))
+        assert [(one.alive, one.strangers) for one in both.values()] == [(True, ()), (True, ())]
     finally:
         child.kill()
         child.wait(10)
     page.write_bytes(b"nonsense")
-    assert watch.look(page, 0).vitals is None
+    assert watch.look(pages, 0)["blue"].vitals is None
 
 
 def test_the_stop_command_is_bounded() -> None:

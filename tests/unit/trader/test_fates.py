@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tests.support.trader import MEAN_FLAG, PRICE, SYMBOL, TICK, VENUE, Desk, HostRoot, overlay
+from tests.support.trader import MEAN_FLAG, PRICE, SLOT, SYMBOL, TICK, VENUE, Desk, HostRoot, overlay
 from tradeops.contracts.binding import Venue
 from tradeops.contracts.pages import read_vitals
 from tradeops.contracts.units import UNIT
@@ -292,7 +292,7 @@ def test_a_denial_is_counted_by_its_code_and_told_once(start: Start, caplog: pyt
     assert len(told) == 1
     assert (told[0].fields["measured"], told[0].fields["limit"]) == (11 * UNIT, 10 * UNIT)  # type: ignore[attr-defined]  # set by logs.event
     desk.rooms.write_vitals(desk.rooms.gate.look())
-    vitals = read_vitals(desk.layout.vitals_page)
+    vitals = read_vitals(desk.layout.vitals_page(SLOT))
     assert vitals is not None
     assert vitals.counters["orders_denied_order_quantity_total"] > 0
 

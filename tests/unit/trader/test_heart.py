@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from tests.support.trader import STRANGER, Desk, overlay, overlay_file
+from tests.support.trader import SLOT, STRANGER, Desk, overlay, overlay_file
 from tradeops.contracts.pages import read_vitals
 from tradeops.contracts.units import UNIT
 from tradeops.trader.heart import Heart
@@ -34,7 +34,7 @@ def test_an_overlay_is_taken_up_while_it_runs(start: Start) -> None:
     _beat(desk, heart)
     desk.layout.overlay_file.write_bytes(overlay_file(overlay(5, limits={"position_max": UNIT}, flags_off={"lean-to-mean": 5})))
     _beat(desk, heart)
-    vitals = read_vitals(desk.layout.vitals_page)
+    vitals = read_vitals(desk.layout.vitals_page(SLOT))
     assert vitals is not None
     assert (vitals.identity.overlay, vitals.identity.flags, vitals.limits["position_max"]) == (5, {}, UNIT)
     desk.layout.overlay_file.write_bytes(overlay_file(overlay(6), STRANGER))
@@ -85,6 +85,6 @@ def test_a_drain_takes_back_what_works_and_does_not_wait_for_ever(start: Start) 
     asyncio.run(_drain())
     heart.last_words()
     assert any(isinstance(message, CancelAll) for message in desk.session.sent)
-    vitals = read_vitals(desk.layout.vitals_page)
+    vitals = read_vitals(desk.layout.vitals_page(SLOT))
     assert vitals is not None
     assert (vitals.state, vitals.working) == ("stopping", 2)

@@ -91,7 +91,7 @@ def test_an_unknown_flag_starts_halted(host: HostRoot, start: Start) -> None:
     desk.permit()
     assert desk.session.orders() == []
     desk.rooms.write_vitals(desk.rooms.gate.look())
-    vitals = read_vitals(desk.layout.vitals_page)
+    vitals = read_vitals(desk.layout.vitals_page(SLOT))
     assert vitals is not None
     assert vitals.state == "halted"
     assert any("old-path is unknown" in warning for warning in vitals.warnings)
@@ -213,7 +213,7 @@ def test_limits_are_shown_with_their_values(start: Start, clock: VirtualClock) -
     desk.look()
     desk.rooms.set_overlay(overlay(4, limits={"position_max": UNIT}, flags_off={MEAN_FLAG.id: 4}))
     desk.rooms.write_vitals(desk.rooms.gate.look())
-    vitals = read_vitals(desk.layout.vitals_page)
+    vitals = read_vitals(desk.layout.vitals_page(SLOT))
     assert vitals is not None
     assert (vitals.limits["position_max"], vitals.limits["order_quantity_max"]) == (UNIT, LIMITS.order_quantity_max)
     assert (vitals.identity.overlay, vitals.identity.flags) == (4, {})
