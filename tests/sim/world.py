@@ -26,6 +26,7 @@ from tradeops.deploy.site import Progress, Site
 from tradeops.fleet.fanout import SequentialFanOut
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
+from tradeops.fleet.ports import Traffic
 
 T = TypeVar("T")
 FLEET = "sim"
@@ -147,6 +148,7 @@ class World:
         self._folder = folder
         self._dead = False
         self.key = RunKey.generate()
+        self.traffic: Traffic | None = None
 
     def check_alive(self) -> None:
         """A dead operator asks nothing of anybody."""
@@ -212,6 +214,7 @@ class World:
             signer=self.key,
             progress=self.seen.append,
             new_id=self.new_id,
+            traffic=self.traffic,
         )
 
     # ---- fleet.ports.Agents ----

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tradeops.fleet.fanout import ThreadFanOut
     from tradeops.fleet.host import Host
     from tradeops.fleet.inventory import Fleet
-    from tradeops.fleet.ports import Controls
+    from tradeops.fleet.ports import Controls, Traffic
     from tradeops.fleet.ssh import Ssh
     from tradeops.record.audit import Audit
     from tradeops.release.store import Store
@@ -252,7 +252,16 @@ class Context:
             signer=self.signer,
             progress=progress,
             new_id=self.new_id,
+            traffic=self.traffic,
         )
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """The proxies before the service, where the fleet file names any."""
+        from tradeops.fleet.haproxy import HaproxyTraffic
+
+        named = self.fleet.service.traffic
+        return HaproxyTraffic(named, self.clock) if named else None
 
     @cached_property
     def roster(self) -> tuple[Envelope, Roster] | None:

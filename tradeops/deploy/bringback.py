@@ -8,6 +8,7 @@ from tradeops.base.errors import FlagConflict, TradeopsError
 from tradeops.checks.proof import Expected
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.traffic import divert, give_back
 from tradeops.release.flags import conflicts, journal_conflict
 
 
@@ -19,6 +20,7 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     """
     switched = [name for name, state in crew.states.items() if state.switched]
     left: dict[str, TradeopsError] = {}
+    attempt({}, lambda names: divert(crew, names), switched)  # what a proxy holds counts at the end, when it is to give traffic again
     attempt(left, lambda names: phases.drain(crew, names), switched)
     refused = {name: conflict for name in switched if (conflict := _conflict(crew, name))}
     left.update(refused)
@@ -28,7 +30,8 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     _prove_untouched(crew, [name for name in crew.plan_hosts() if name not in switched], left)
     phases.watch_kills(crew)
     resumable = [name for name in crew.plan_hosts() if name not in left]
-    attempt(left, lambda names: phases.resume(crew, names), resumable)
+    resumed = attempt(left, lambda names: phases.resume(crew, names), resumable)
+    attempt(left, lambda names: give_back(crew, names), resumed)
     phases.unlock(crew)
     return left
 

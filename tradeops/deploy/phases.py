@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
 
-from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import MixedFleet, TradeopsError
 from tradeops.checks.finding import Finding, Verdict, open_findings
 from tradeops.checks.proof import PROCESS, Expected, prove_host
@@ -18,10 +17,11 @@ from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.status import MarkKind, Status
 from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, as_envelope
 from tradeops.deploy.plan import binding_of
+from tradeops.deploy.settle import settle, words
+from tradeops.deploy.traffic import divert, give_back
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome, errors, values
 
-_POLL_S = 0.1
 _STAGE_S = 900.0
 
 
@@ -84,6 +84,7 @@ def _stage_one(crew: Crew, name: str) -> None:
 def replace(crew: Crew, wave: Sequence[str]) -> None:
     """Put one wave on the release: drained, stopped, switched, started, proved, smoke-checked, trading again."""
     watch_kills(crew)
+    divert(crew, wave)
     drain(crew, wave)
     stop(crew, wave)
     switch(crew, wave, crew.plan.release)
@@ -92,6 +93,7 @@ def replace(crew: Crew, wave: Sequence[str]) -> None:
     smoke(crew, wave)
     watch_kills(crew)
     resume(crew, wave)
+    give_back(crew, wave)
     bake(crew, wave)
 
 
@@ -180,7 +182,7 @@ def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) 
     with crew.phase("prove", wave):
         for files in (False, True):
             poll = partial(_prove_once, crew, expected=expected, files=files)
-            settle(crew, "prove", wave, poll, lambda _, found: _words(open_findings(found)), deadline_s=limit_s, hopeless=_is_gone)
+            settle(crew, "prove", wave, poll, lambda _, found: words(open_findings(found)), deadline_s=limit_s, hopeless=_is_gone)
         for name in wave:
             crew.states[name].proved = expected(name).release
 
@@ -219,7 +221,7 @@ def smoke(crew: Crew, wave: Sequence[str]) -> None:
             statuses = values(_statuses(crew, names))
             return {name: Done(smoke_host(name, healths.get(name), statuses.get(name))) for name in names}
 
-        settle(crew, "smoke", wave, poll, lambda _, found: _words(open_findings(found)), deadline_s=crew.playbook.deadlines.prove)
+        settle(crew, "smoke", wave, poll, lambda _, found: words(open_findings(found)), deadline_s=crew.playbook.deadlines.prove)
 
 
 def resume(crew: Crew, wave: Sequence[str]) -> None:
@@ -292,55 +294,8 @@ def own_halts(crew: Crew, status: Status) -> tuple[str, ...]:
     return tuple(mark.id for mark in status.marks if mark.kind is MarkKind.HALT and mark.run == crew.run)
 
 
-def settle(
-    crew: Crew,
-    phase: str,
-    wave: Sequence[str],
-    poll: Callable[[Sequence[str]], Mapping[str, Outcome[object]]],
-    open_point: Callable[..., str],
-    *,
-    deadline_s: float,
-    hopeless: Callable[..., bool] = lambda _value: False,
-) -> None:
-    """Poll the hosts until `open_point` has nothing left to say of any.
-
-    Raises PhaseFailed with what is left at the deadline, or as soon as a value is `hopeless`.
-    """
-    clock = crew.site.clock
-    until_ns = clock.monotonic_ns() + int(deadline_s * NS_PER_S)
-    pending = list(wave)
-    while True:
-        crew.keep_leases()
-        outcomes = poll(pending)
-        failures = _left(outcomes, open_point)
-        for name in pending:
-            crew.tell(phase, name, "started" if name in failures else "done", failures[name].what if name in failures else "")
-        pending = [name for name in pending if name in failures]
-        if not pending:
-            return
-        crew.raise_kill(failures)
-        lost = any(isinstance(outcome, Done) and hopeless(outcome.value) for outcome in outcomes.values())
-        if lost or clock.monotonic_ns() >= until_ns:
-            raise PhaseFailed(phase, failures)
-        clock.sleep_s(_POLL_S)
-
-
-def _left(outcomes: Mapping[str, Outcome[object]], open_point: Callable[..., str]) -> dict[str, TradeopsError]:
-    failures: dict[str, TradeopsError] = {}
-    for name, outcome in outcomes.items():
-        if not isinstance(outcome, Done):
-            failures[name] = outcome.error
-        elif words := open_point(name, outcome.value):
-            failures[name] = TradeopsError(words, where=name)
-    return failures
-
-
 def _statuses(crew: Crew, names: Sequence[str]) -> dict[str, Outcome[Status]]:
     return crew.site.controls.statuses(crew.hosts(names), deadline_s=crew.playbook.deadlines.control)
-
-
-def _words(findings: Sequence[Finding]) -> str:
-    return "; ".join(f"{finding.check}: {finding.detail}" for finding in findings[:4])
 
 
 def _count(working: int | None) -> str:

@@ -14,6 +14,7 @@ from tradeops.contracts.manifest import Release
 from tradeops.deploy.plan import here
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import Site
+from tradeops.deploy.traffic import see_proxies
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import errors, values
 from tradeops.fleet.ports import AgentSession
@@ -46,7 +47,7 @@ def close_all(sessions: Mapping[str, AgentSession]) -> None:
 
 
 def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook) -> dict[str, Facts]:
-    """The facts of every host, whose guards must answer too. Raises PreflightFailed naming each that did not."""
+    """The facts of every host, whose guards must answer too, and every proxy. Raises PreflightFailed naming each that did not."""
 
     def ask(host: Host) -> Facts:
         return msgspec.convert(sessions[host.name].call(AgentVerb.FACTS, timeout_s=playbook.deadlines.verb), Facts)
@@ -56,6 +57,7 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
         raise fleet_error("gave no facts", failures, len(site.hosts))
     if failures := errors(site.controls.statuses(site.hosts, deadline_s=playbook.deadlines.control)):
         raise fleet_error("have a guard that does not answer", failures, len(site.hosts))
+    see_proxies(site)
     return values(outcomes)
 
 

@@ -12,7 +12,7 @@ from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.signature import Signer
 from tradeops.fleet.host import Host
-from tradeops.fleet.ports import Agents, Controls, FanOut
+from tradeops.fleet.ports import Agents, Controls, FanOut, Traffic
 
 
 class Releases(Protocol):
@@ -54,7 +54,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Site:
-    """bindings: signed, by host name.  overlay: the one in force, or None.  roster, policy numbers: the operator's own."""
+    """bindings: signed, by host name.  overlay: the one in force, or None.  roster, policy numbers: the operator's own.
+
+    traffic: None where no proxy stands before the service.
+    """
 
     fleet: str
     environment: str
@@ -76,3 +79,4 @@ class Site:
     signer: Signer
     progress: Callable[[Progress], None]
     new_id: Callable[[], str]
+    traffic: Traffic | None = None

@@ -52,6 +52,13 @@ def _absolute(value: str) -> str:
     return value
 
 
+def _proxy_socket(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not value.startswith("/") and not (host and port.isdecimal() and 0 < int(port) <= _PORT_MAX):
+        raise ValueError(f"{value!r} is neither the absolute path of a socket nor address:port")
+    return value
+
+
 def _url(value: str) -> str:
     if not re.fullmatch(r"(wss?|https?)://[^\s/]+(/\S*)?", value):
         raise ValueError(f"{value!r} is not a URL: ws, wss, http or https, host and port")
@@ -73,6 +80,7 @@ Port = Annotated[int, Field(ge=1, le=_PORT_MAX)]
 HostKey = Annotated[str, AfterValidator(_host_key)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 Url = Annotated[str, AfterValidator(_url)]
+ProxySocket = Annotated[str, AfterValidator(_proxy_socket)]
 ServiceManager = Literal["systemd", "supervisord"]
 Slot = Literal["blue", "green"]
 
@@ -102,6 +110,15 @@ class StartEntry(Strict):
     stop_timeout: DurationS = 10.0
 
 
+class TrafficEntry(Strict):
+    """What shares the service's traffic out. haproxy: each proxy's stats socket.  servers: host -> its name in the backend, if another."""
+
+    haproxy: Annotated[tuple[ProxySocket, ...], Field(strict=False, min_length=1)]
+    backend: Word
+    servers: dict[Name, Word] = Field(default_factory=dict)
+    timeout: Annotated[DurationS, Field(gt=0, le=60)] = 3.0
+
+
 class ServiceEntry(Strict):
     """The service the fleet runs. units: slot -> unit or program; left out, they follow from the name."""
 
@@ -111,6 +128,7 @@ class ServiceEntry(Strict):
     guard_user: User | None = None
     trader_user: User | None = None
     start: StartEntry | None = None
+    traffic: TrafficEntry | None = None
 
 
 class JumpEntry(Strict):

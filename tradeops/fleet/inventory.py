@@ -15,7 +15,8 @@ from tradeops.contracts.binding import Binding
 from tradeops.contracts.layout import OperatorLayout
 from tradeops.contracts.manifest import Start
 from tradeops.fleet.bindings import bind, binding_findings
-from tradeops.fleet.fleetfile import Deadlines, Defaults, FleetFile, HostEntry, JumpEntry, ServiceEntry
+from tradeops.fleet.fleetfile import Deadlines, Defaults, FleetFile, HostEntry, JumpEntry, ServiceEntry, TrafficEntry
+from tradeops.fleet.haproxy import Haproxy
 from tradeops.fleet.host import Host, JumpHost, SshEntry
 
 DEFAULT_USER = "tradeops"
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Service:
-    """What the fleet runs. start: None for our own trader, which brings its own."""
+    """What the fleet runs. start: None for our own trader, which brings its own.  traffic: None where no proxy stands before it."""
 
     name: str
     start: Start | None
@@ -35,6 +36,7 @@ class Service:
     trader_user: str | None
     units_named: Mapping[str, str]
     guard_unit_named: str | None
+    traffic: Haproxy | None = None
 
     def units(self, service_manager: str, slots: Iterable[str]) -> dict[str, str]:
         """slot -> unit (systemd) or program (supervisord)."""
@@ -121,6 +123,7 @@ def _findings(file: FleetFile) -> Iterator[tuple[Key, str]]:
     yield from _duplicates(file.hosts, "control_port", lambda entry: _control(entry, file.defaults))
     yield from _duplicates(file.hosts, "host_key", lambda entry: entry.host_key)
     yield from _jump_findings(file)
+    yield from _traffic_findings(file)
     yield from binding_findings(file)
 
 
@@ -162,6 +165,19 @@ def _jump_findings(file: FleetFile) -> Iterator[tuple[Key, str]]:
     for name in file.jump_hosts:
         if name in _hops(name, file.jump_hosts)[1:]:
             yield ("jump_hosts", name, "jump"), "the jump hosts go round in a circle"
+
+
+def _traffic_findings(file: FleetFile) -> Iterator[tuple[Key, str]]:
+    """Every host has a server of its own behind the proxy."""
+    named = file.service.traffic.servers if file.service.traffic else {}
+    names = [entry.name for entry in file.hosts]
+    for host in named:
+        if host not in names:
+            yield ("service", "traffic", "servers", host), f"{host!r} is not one of the hosts"
+    counts = Counter(named.get(name, name) for name in names)
+    for host, server in named.items():
+        if counts[server] > 1:
+            yield ("service", "traffic", "servers", host), f"{server!r} is the server of two hosts"
 
 
 def _hops(name: str | None, jumps: Mapping[str, JumpEntry]) -> list[str]:
@@ -254,7 +270,13 @@ def _service(entry: ServiceEntry) -> Service:
             port=entry.start.port,
             stop_timeout_s=entry.start.stop_timeout,
         )
-    return Service(entry.name, start, entry.guard_user, entry.trader_user, dict(entry.units.items()), entry.guard_unit)
+    return Service(
+        entry.name, start, entry.guard_user, entry.trader_user, dict(entry.units.items()), entry.guard_unit, _traffic(entry.traffic)
+    )
+
+
+def _traffic(entry: TrafficEntry | None) -> Haproxy | None:
+    return Haproxy(entry.haproxy, entry.backend, dict(entry.servers.items()), entry.timeout) if entry else None
 
 
 def _beside(folder: Path, text: str | None) -> Path | None:

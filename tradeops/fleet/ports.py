@@ -1,4 +1,7 @@
-"""The ports of the operator side. Real ones: fleet/agent.py, control.py, fanout.py; simulated: tests/sim. One contract suite."""
+"""The ports of the operator side. Real ones: fleet/agent.py, control.py, fanout.py, haproxy.py; simulated: tests/sim.
+
+One contract suite over all implementations of a port.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from tradeops.contracts.identity import IdentityReport
 from tradeops.contracts.status import Health, Status
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Outcome
+from tradeops.fleet.share import Share
 
 T = TypeVar("T")
 
@@ -91,3 +95,24 @@ class FanOut(Protocol):
 
     def together(self, works: Sequence[Callable[[], None]]) -> None:
         """Do different things side by side and wait for all; the first exception is raised after all have ended."""
+
+
+class Traffic(Protocol):
+    """What stands before the service's port and shares its traffic out over the hosts: one proxy or several, which must agree.
+
+    hosts: the fleet's names. A change returns when every proxy has been seen to hold it; a host in maintenance is a
+    person's and is left as it is. Every method raises Unreachable (nothing was sent), PreflightFailed (a proxy is not what
+    the fleet file says) and OutcomeUnknown (sent, and not seen to hold).
+    """
+
+    def read(self, hosts: Sequence[str]) -> tuple[Share, ...]:
+        """What each proxy says of each host, now."""
+
+    def drain(self, hosts: Sequence[str]) -> None:
+        """No new connections to these hosts; those that are open go on."""
+
+    def ready(self, hosts: Sequence[str]) -> None:
+        """New connections again, as far as the proxy finds them up."""
+
+    def weigh(self, hosts: Sequence[str], percent: int) -> None:
+        """Their weight, in percent of what the proxy's own configuration gives them; 1 to 100."""

@@ -1,0 +1,61 @@
+"""Waiting in a run: ask hosts again until nothing is left to say against any of them, or the time is up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tradeops.base.clock import NS_PER_S
+from tradeops.base.errors import TradeopsError
+from tradeops.checks.finding import Finding
+from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.fleet.outcome import Done, Outcome
+
+_POLL_S = 0.1
+
+
+def settle(
+    crew: Crew,
+    phase: str,
+    wave: Sequence[str],
+    poll: Callable[[Sequence[str]], Mapping[str, Outcome[object]]],
+    open_point: Callable[..., str],
+    *,
+    deadline_s: float,
+    hopeless: Callable[..., bool] = lambda _value: False,
+) -> None:
+    """Poll the hosts until `open_point` has nothing left to say of any.
+
+    Raises PhaseFailed with what is left at the deadline, or as soon as a value is `hopeless`.
+    """
+    clock = crew.site.clock
+    until_ns = clock.monotonic_ns() + int(deadline_s * NS_PER_S)
+    pending = list(wave)
+    while True:
+        crew.keep_leases()
+        outcomes = poll(pending)
+        failures = _left(outcomes, open_point)
+        for name in pending:
+            crew.tell(phase, name, "started" if name in failures else "done", failures[name].what if name in failures else "")
+        pending = [name for name in pending if name in failures]
+        if not pending:
+            return
+        crew.raise_kill(failures)
+        lost = any(isinstance(outcome, Done) and hopeless(outcome.value) for outcome in outcomes.values())
+        if lost or clock.monotonic_ns() >= until_ns:
+            raise PhaseFailed(phase, failures)
+        clock.sleep_s(_POLL_S)
+
+
+def _left(outcomes: Mapping[str, Outcome[object]], open_point: Callable[..., str]) -> dict[str, TradeopsError]:
+    failures: dict[str, TradeopsError] = {}
+    for name, outcome in outcomes.items():
+        if not isinstance(outcome, Done):
+            failures[name] = outcome.error
+        elif words := open_point(name, outcome.value):
+            failures[name] = TradeopsError(words, where=name)
+    return failures
+
+
+def words(findings: Sequence[Finding]) -> str:
+    """The first few findings, for a person."""
+    return "; ".join(f"{finding.check}: {finding.detail}" for finding in findings[:4])
