@@ -17,7 +17,8 @@ from tradeops.lab.errors import LabError
 from tradeops.lab.faults import heal, inject
 from tradeops.lab.fleet_folder import OPERATOR, key_file
 from tradeops.lab.nspawn.driver import why_not
-from tradeops.lab.up import down, restart, up
+from tradeops.lab.restart import restart
+from tradeops.lab.up import down, up
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 

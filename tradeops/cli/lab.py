@@ -129,7 +129,7 @@ def restart(
     ctx: typer.Context, host: Annotated[str | None, typer.Argument(metavar="HOST", help="[all of them]")] = None, folder: InFolder = None
 ) -> Report:
     """Restart every daemon that runs, as a clumsy hand would."""
-    from tradeops.lab.up import restart as again
+    from tradeops.lab.restart import restart as again
 
     c = context(ctx)
     done = again(_place(c, folder), c.clock, c.printer.line, host=host)

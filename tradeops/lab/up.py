@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -17,9 +16,8 @@ from tradeops.lab import fleet_folder, processes
 from tradeops.lab.driver import Progress, Wish
 from tradeops.lab.enrol import enrol_all
 from tradeops.lab.errors import LabError
-from tradeops.lab.faults import driver_of, hands_of
-from tradeops.lab.hands import host_file
-from tradeops.lab.state import LabHost, LabState, StateFile
+from tradeops.lab.faults import driver_of
+from tradeops.lab.state import LabState, StateFile
 
 VENUE = "venue"
 _VENUE_S = 20.0
@@ -94,24 +92,6 @@ def down(folder: Path, clock: Clock, progress: Progress) -> None:
     processes.wait_gone(ours, clock, _GONE_S)
     driver_of(folder, clock).down(progress)
     _forget(folder)
-
-
-def restart(folder: Path, clock: Clock, progress: Progress, *, host: str | None = None) -> tuple[str, ...]:
-    """Restart every daemon that runs on one host, or on all: guards first. The units restarted, as `host:unit`."""
-    state = StateFile(folder).read()
-    hands = hands_of(folder, clock)
-    hosts = (state.host(host),) if host else state.hosts
-
-    def again(each: LabHost) -> list[str]:
-        who = host_file(hands, each)
-        running = [unit for unit in (who.guard_unit, *who.units.values()) if hands.unit_pid(each, unit) is not None]
-        for unit in running:
-            hands.restart_unit(each, unit)
-        progress(f"{each.name} is restarted")
-        return [f"{each.name}:{unit}" for unit in running]
-
-    with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-        return tuple(unit for done in pool.map(again, hosts) for unit in done)
 
 
 def _forget(folder: Path) -> None:

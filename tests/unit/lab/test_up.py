@@ -21,8 +21,9 @@ from tradeops.fleet.roster import open_roster
 from tradeops.lab import fleet_folder, processes
 from tradeops.lab.errors import LabError
 from tradeops.lab.fleet_folder import MADE, PEOPLE, VENUE_PORTS, account
+from tradeops.lab.restart import restart
 from tradeops.lab.state import StateFile
-from tradeops.lab.up import down, restart, start_venue, up
+from tradeops.lab.up import down, start_venue, up
 from tradeops.release.binding import load_bindings, open_binding
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
