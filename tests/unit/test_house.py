@@ -91,6 +91,15 @@ def test_clocks_are_read_in_one_place(path: Path) -> None:
     assert not calls & {"now", "utcnow", "today", "monotonic_raw"} or "datetime" not in set(_imported(tree))
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_types_are_decoded_in_one_place(path: Path) -> None:
+    """msgspec looks up a type at its first use, and two threads at once end the process: contracts/codec.py keeps them apart."""
+    calls = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    typed = [call.lineno for call in calls if call.func.attr == "decode" and any(word.arg == "type" for word in call.keywords)]  # type: ignore[attr-defined]  # only attributes are left
+    converted = [call.lineno for call in calls if ast.unparse(call.func) == "msgspec.convert"]
+    assert not typed + converted or _name(path) == "tradeops/contracts/codec.py"
+
+
 def _catches_all(handler: ast.ExceptHandler) -> bool:
     caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(kind is None or (isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException")) for kind in caught)

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from tradeops.base.digest import short
 from tradeops.base.errors import ExitCode
 from tradeops.checks.finding import Finding, Verdict, confirm, odd_first
 from tradeops.checks.proof import Expected, prove_host
 from tradeops.contracts.agent import AgentVerb, Facts, Proof
+from tradeops.contracts.codec import convert
 from tradeops.contracts.identity import IdentityReport
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome, values
@@ -49,9 +48,9 @@ def read_hosts(
     def read(host: Host) -> Reading:
         session = agents.open(host, timeout_s=timeout_s)
         try:
-            facts = msgspec.convert(session.call(AgentVerb.FACTS, timeout_s=timeout_s), Facts)
+            facts = convert(session.call(AgentVerb.FACTS, timeout_s=timeout_s), Facts)
             answer = session.call(AgentVerb.PROVE, timeout_s=timeout_s, slot=slot, release=None, rehash=rehash)
-            return Reading(facts, msgspec.convert(answer, Proof))
+            return Reading(facts, convert(answer, Proof))
         finally:
             session.close()
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.checks.finding import Verdict
 from tradeops.contracts.agent import AgentVerb, Facts
+from tradeops.contracts.codec import convert
 from tradeops.contracts.status import Status
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome
@@ -45,7 +44,7 @@ def reach(hosts: Sequence[Host], agents: Agents, controls: Controls, fan_out: Fa
         session = agents.open(host, timeout_s=timeout_s)
         try:
             before_ns = clock.wall_ns()
-            facts = msgspec.convert(session.call(AgentVerb.FACTS, timeout_s=timeout_s), Facts)
+            facts = convert(session.call(AgentVerb.FACTS, timeout_s=timeout_s), Facts)
             return Heard(facts, (before_ns + clock.wall_ns()) // 2)
         finally:
             session.close()

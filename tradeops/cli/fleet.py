@@ -11,6 +11,7 @@ from tradeops.base.errors import ExitCode, PreflightFailed, TradeopsError
 from tradeops.cli.context import Context
 from tradeops.cli.options import Hosts, Tags, context
 from tradeops.cli.report import NO, YES, Report, age, table
+from tradeops.contracts.codec import convert
 
 if TYPE_CHECKING:
     from tradeops.contracts.envelope import Envelope
@@ -98,7 +99,7 @@ def facts(ctx: typer.Context, host: Hosts = None, tag: Tags = None) -> Report:
     def ask(each: Host) -> Facts:
         session = c.agents.open(each, timeout_s=wait_s)
         try:
-            return msgspec.convert(session.call(AgentVerb.FACTS, timeout_s=wait_s), Facts)
+            return convert(session.call(AgentVerb.FACTS, timeout_s=wait_s), Facts)
         finally:
             session.close()
 

@@ -6,7 +6,7 @@ import msgspec
 
 from tradeops.base.errors import Refused, UsageError
 from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
-from tradeops.contracts.codec import decode
+from tradeops.contracts.codec import convert, decode
 from tradeops.contracts.directive import Directive, Verb
 from tradeops.contracts.entitle import entitled, signed_bytes
 from tradeops.contracts.envelope import Envelope, Purpose
@@ -23,7 +23,7 @@ def open_overlay(envelope: Envelope, policy: Policy, *, fleet: str, host: str | 
     if directive.verb is not Verb.OVERLAY or not (host is None or directive.names(host)):
         raise _refused(f"not an overlay for {host or 'this fleet'}", source)
     try:
-        overlay = msgspec.convert(directive.args.get("overlay"), Overlay)
+        overlay = convert(directive.args.get("overlay"), Overlay)
     except msgspec.ValidationError as error:
         raise UsageError(f"not an overlay: {error}", where=source) from None
     if overlay.schema != OVERLAY_SCHEMA:

@@ -32,6 +32,7 @@ from typing import Final
 
 import msgspec
 
+from tradeops.contracts.codec import parse
 from tradeops.contracts.directive import Scope
 from tradeops.contracts.status import Vitals
 
@@ -96,7 +97,7 @@ def parse_stop(page: bytes) -> StopWords | None:
     if zlib.crc32(scope_json) != scope_crc:
         return None
     try:
-        scopes = msgspec.json.decode(scope_json, type=tuple[Scope, ...]) if length else ()
+        scopes = parse(scope_json, tuple[Scope, ...]) if length else ()
     except msgspec.DecodeError:
         return None
     return StopWords(epoch, may_send == MAY_SEND, beat_ns, cleared, generation, scopes, latch, latch != cleared)
@@ -251,7 +252,7 @@ def parse_vitals(page: bytes) -> Vitals | None:
         payload = _buffer(page, candidate)
         if payload is not None:
             try:
-                return msgspec.json.decode(payload, type=Vitals)
+                return parse(payload, Vitals)
             except msgspec.DecodeError:
                 return None
     return None

@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from tradeops.contracts.codec import convert
 from tradeops.base.errors import MixedFleet, TradeopsError
 from tradeops.checks.finding import Finding, Verdict, open_findings
 from tradeops.checks.proof import PROCESS, Expected, prove_host
@@ -46,7 +47,7 @@ def _lock_one(crew: Crew, name: str, takeover: bool) -> None:
         proof=crew.key.sign(nonce.encode(), Purpose.SESSION),
         takeover=takeover,
     )
-    state.fence = msgspec.convert(answer, Lock).fence
+    state.fence = convert(answer, Lock).fence
     state.leased_ns = crew.site.clock.monotonic_ns()
 
 
@@ -138,7 +139,7 @@ def _stop_one(crew: Crew, name: str) -> None:
     before = _proof(crew, name, rehash=False)
     crew.states[name].before |= {(process.pid, process.start_ticks) for process in (before.process, *before.others) if process}
     answer = crew.call(name, AgentVerb.STOP, timeout_s=limit_s + crew.playbook.deadlines.verb, slot=crew.plan.slot, stop_timeout_s=limit_s)
-    stopped = msgspec.convert(answer, Stopped)
+    stopped = convert(answer, Stopped)
     if not stopped.stopped:
         pids = ", ".join(str(process.pid) for process in stopped.survivors)
         raise MixedFleet(f"the old process survives (pid {pids or 'unknown'}, unit {stopped.unit_state})", where=name)
@@ -207,7 +208,7 @@ def _is_gone(findings: Sequence[Finding]) -> bool:
 
 def _proof(crew: Crew, name: str, *, rehash: bool) -> Proof:
     answer = crew.call(name, AgentVerb.PROVE, slot=crew.plan.slot, release=crew.plan.release, rehash=rehash)
-    return msgspec.convert(answer, Proof)
+    return convert(answer, Proof)
 
 
 def smoke(crew: Crew, wave: Sequence[str]) -> None:

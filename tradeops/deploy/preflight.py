@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import LockHeld, PreflightFailed, Refused, TradeopsError
 from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
 from tradeops.contracts.agent import AgentVerb, Facts
+from tradeops.contracts.codec import convert
 from tradeops.contracts.manifest import Release
 from tradeops.deploy.plan import here
 from tradeops.deploy.playbook import Playbook
@@ -50,7 +49,7 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
     """The facts of every host, whose guards must answer too, and every proxy. Raises PreflightFailed naming each that did not."""
 
     def ask(host: Host) -> Facts:
-        return msgspec.convert(sessions[host.name].call(AgentVerb.FACTS, timeout_s=playbook.deadlines.verb), Facts)
+        return convert(sessions[host.name].call(AgentVerb.FACTS, timeout_s=playbook.deadlines.verb), Facts)
 
     outcomes = site.fan_out.run(site.hosts, ask, deadline_s=playbook.deadlines.verb * 2)
     if failures := errors(outcomes):

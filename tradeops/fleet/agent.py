@@ -11,6 +11,7 @@ import msgspec
 
 from tradeops.base.errors import LockHeld, OutcomeUnknown, Refused, SignatureInvalid, TradeopsError, Unreachable, UsageError
 from tradeops.contracts.agent import LINE_BYTES_MAX, PROTOCOL, AgentVerb, Code, Hello
+from tradeops.contracts.codec import parse
 from tradeops.fleet.channel import Channel, ChannelBroken, printable
 from tradeops.fleet.host import Host
 
@@ -68,7 +69,7 @@ class SshAgents:
     def _hello(self, host: Host, channel: Channel, timeout_s: float) -> Hello:
         try:
             line = channel.readline(timeout_s, bytes_max=HELLO_BYTES_MAX)
-            hello = msgspec.json.decode(line, type=Hello)
+            hello = parse(line, Hello)
         except ChannelBroken as error:
             raise self._not_started(host, channel, error.what) from None
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -164,7 +165,7 @@ class SshAgentSession:
         try:
             self._channel.write(line, timeout_s)
             send_body()
-            answer = msgspec.json.decode(self._channel.readline(timeout_s, bytes_max=LINE_BYTES_MAX), type=_Answer)
+            answer = parse(self._channel.readline(timeout_s, bytes_max=LINE_BYTES_MAX), _Answer)
         except ChannelBroken as error:
             raise self._unknown(verb, error.what) from None
         except (msgspec.DecodeError, UnicodeDecodeError):

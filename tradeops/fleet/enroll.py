@@ -16,6 +16,7 @@ import msgspec
 
 from tradeops.base.digest import canonical_json
 from tradeops.base.errors import OutcomeUnknown, Refused, TradeopsError
+from tradeops.contracts.codec import convert
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.host import SCHEMA as HOST_SCHEMA
 from tradeops.contracts.host import HostFile
@@ -140,7 +141,7 @@ def _read(host: Host, done: Finished) -> Enrolled:
     if answer is None:
         raise TradeopsError(f"the enrolment ended with {done.exit_status}: {words or 'nothing was said'}", where=host.name)
     if answer.get("ok") is True:
-        return msgspec.convert(answer["result"], Enrolled)
+        return convert(answer["result"], Enrolled)
     error = answer.get("error", {})
     kind = Refused if error.get("code") in ("signature", "older", "digest") else TradeopsError
     raise kind(str(error.get("what")), where=host.name, next=error.get("next") or None)

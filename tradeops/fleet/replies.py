@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from tradeops.base.errors import OutcomeUnknown, Refused, TradeopsError
+from tradeops.contracts.codec import parse
 from tradeops.contracts.directive import Directive, DirectiveReply, Verb
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.identity import IdentityReport
@@ -30,7 +31,7 @@ class _Head(msgspec.Struct):
 def head_of(envelope: Envelope) -> tuple[str, bool]:
     """(id, is it a kill) of a directive. Raises TradeopsError when it is none: nothing was sent then."""
     try:
-        head = msgspec.json.decode(envelope.body(), type=_Head)
+        head = parse(envelope.body(), _Head)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise TradeopsError(f"the envelope holds no {Directive.__name__}: {error}", holds="nothing was sent") from None
     return head.id, head.verb == Verb.KILL
@@ -41,7 +42,7 @@ def read_report(host: str, status: int, body: bytes, kind: type[Report]) -> Repo
     if status != 200:
         raise not_ok(host, status, body)
     try:
-        report = msgspec.json.decode(body, type=kind)
+        report = parse(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TradeopsError(f"its guard's answer is no {kind.__name__}: {error}", where=host) from None
     if report.host != host:
@@ -52,7 +53,7 @@ def read_report(host: str, status: int, body: bytes, kind: type[Report]) -> Repo
 def read_reply(host: str, status: int, body: bytes, directive: str) -> DirectiveReply:
     """The answer to a directive. Raises Refused, TradeopsError (another host's or directive's), OutcomeUnknown (no answer at all)."""
     try:
-        reply = msgspec.json.decode(body, type=DirectiveReply)
+        reply = parse(body, DirectiveReply)
     except (msgspec.DecodeError, UnicodeDecodeError):
         if 400 <= status < _SERVER_ERRORS:
             raise not_ok(host, status, body) from None

@@ -9,7 +9,7 @@ import msgspec
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import Refused
-from tradeops.contracts.codec import unknown_fields
+from tradeops.contracts import codec
 from tradeops.contracts.directive import RISK_REDUCING, SCHEMA, Directive, Scope, Verb
 from tradeops.contracts.envelope import Envelope
 
@@ -58,7 +58,7 @@ def parse(envelope: Envelope) -> Parsed:
     if not 1 <= len(envelope.signatures) <= SIGNATURES_MAX:
         raise Refusal("malformed", f"{len(envelope.signatures)} signatures, 1 to {SIGNATURES_MAX} allowed", status=400)
     try:
-        directive = msgspec.json.decode(body, type=Directive)
+        directive = codec.parse(body, Directive)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         directive = _bare_kill(body, str(error))
     return Parsed(directive, _unknown(body))
@@ -66,7 +66,7 @@ def parse(envelope: Envelope) -> Parsed:
 
 def _bare_kill(body: bytes, problem: str) -> Directive:
     try:
-        shape = msgspec.json.decode(body, type=_KillShape)
+        shape = codec.parse(body, _KillShape)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Refusal("malformed", f"not a directive: {problem}", status=400) from None
     if shape.verb != Verb.KILL:
@@ -75,7 +75,7 @@ def _bare_kill(body: bytes, problem: str) -> Directive:
 
 
 def _unknown(body: bytes) -> frozenset[str]:
-    names = unknown_fields(body, Directive)
+    names = codec.unknown_fields(body, Directive)
     scope = msgspec.json.decode(body).get("scope")
     if isinstance(scope, dict):
         names |= {f"scope.{name}" for name in set(scope) - set(Scope.__struct_fields__)}

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from tradeops.base.clock import Clock
 from tradeops.base.errors import ConfigError
+from tradeops.contracts.codec import parse
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.host import HostFile
 from tradeops.contracts.layout import HostLayout
@@ -150,7 +151,7 @@ async def _envelope(request: web.Request) -> Envelope:
     except web.HTTPRequestEntityTooLarge:
         raise Refusal("too_large", f"the body is larger than {BODY_BYTES_MAX} bytes", status=413) from None
     try:
-        return msgspec.json.decode(body, type=Envelope)
+        return parse(body, Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal("malformed", f"not an envelope: {error}", status=400) from None
 

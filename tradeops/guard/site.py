@@ -13,7 +13,7 @@ from tradeops.base.digest import digest_bytes, is_digest
 from tradeops.base.durable import read_bounded, write_atomic
 from tradeops.base.errors import ConfigError, TradeopsError
 from tradeops.contracts.binding import Binding, Venue
-from tradeops.contracts.codec import decode
+from tradeops.contracts.codec import decode, parse
 from tradeops.contracts.entitle import entitled, signed_bytes, stored_policy
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.host import HostFile
@@ -190,6 +190,6 @@ def read_kill(path: Path) -> Envelope:
     """An envelope that the agent left in latched/. Raises OSError, TradeopsError."""
     data = read_bounded(path, DOCUMENT_BYTES_MAX)
     try:
-        return msgspec.json.decode(data, type=Envelope)
+        return parse(data, Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"not an envelope: {error}", where=str(path)) from None

@@ -11,6 +11,7 @@ import msgspec
 from tradeops.base.digest import digest_bytes
 from tradeops.base.durable import read_bounded, write_atomic
 from tradeops.base.errors import TradeopsError
+from tradeops.contracts.codec import parse
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.status import Mark
@@ -136,10 +137,10 @@ class Store:
 
 
 def _open_seal(data: bytes) -> State:
-    sealed = msgspec.json.decode(data, type=_Sealed)
+    sealed = parse(data, _Sealed)
     if digest_bytes(bytes(sealed.state)) != sealed.digest:
         raise ValueError("its checksum does not match its content")
-    state = msgspec.json.decode(sealed.state, type=State)
+    state = parse(sealed.state, State)
     if state.schema != SCHEMA:
         raise ValueError(f"its schema is {state.schema!r}, not {SCHEMA!r}")
     return state

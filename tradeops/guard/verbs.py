@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
-from tradeops.contracts.codec import unknown_fields
+from tradeops.contracts.codec import convert, unknown_fields
 from tradeops.contracts.directive import Verb
 from tradeops.contracts.entitle import RUN_VERBS
 from tradeops.contracts.status import Mark, MarkKind
@@ -202,7 +202,7 @@ def _overlay(state: State, order: Order, facts: Facts, now: Now) -> Decision:
 
 def _read_overlay(raw: object) -> Overlay:
     try:
-        overlay = msgspec.convert(raw, Overlay)
+        overlay = convert(raw, Overlay)
     except msgspec.ValidationError as error:
         raise Refusal("malformed", f"args.overlay: {error}", status=400) from None
     if extra := unknown_fields(msgspec.json.encode(raw), Overlay):

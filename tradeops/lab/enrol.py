@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
-
 from tradeops.base.clock import Clock
 from tradeops.base.errors import TradeopsError
 from tradeops.base.shipped import shipped
+from tradeops.contracts.codec import parse
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.signature import Signer
 from tradeops.fleet.enroll import Enrolled, Enrolment, enroll, host_file
@@ -72,4 +71,4 @@ def _enrol(ssh: Ssh, fleet: Fleet, host: Host, enrolment: Enrolment) -> Enrolled
 
 
 def _envelope(path: Path) -> Envelope:
-    return msgspec.json.decode(path.read_bytes(), type=Envelope)
+    return parse(path.read_bytes(), Envelope)

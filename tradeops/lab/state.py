@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tradeops.base.durable import read_bounded, write_atomic
+from tradeops.contracts.codec import parse
 from tradeops.lab.errors import LabError, LabMisused
 from tradeops.lab.processes import Proc
 
@@ -117,7 +118,7 @@ class StateFile:
     def read(self) -> LabState:
         """Raises LabError when there is no lab here, or the file is broken."""
         try:
-            return msgspec.json.decode(read_bounded(self._path, _BYTES_MAX), type=LabState)
+            return parse(read_bounded(self._path, _BYTES_MAX), LabState)
         except FileNotFoundError:
             raise LabMisused("there is no lab here", where=str(self.folder), next="`tradeops lab up` makes one") from None
         except (msgspec.DecodeError, OSError) as error:

@@ -12,6 +12,7 @@ import msgspec
 from tradeops.base.digest import canonical_json, digest_bytes
 from tradeops.base.errors import TradeopsError, UsageError
 from tradeops.base.logs import redact
+from tradeops.contracts.codec import convert
 
 NOTHING_BEFORE = "sha256:" + "0" * 64
 ROW_BYTES_MAX = 1 << 20
@@ -60,7 +61,7 @@ def parse_row(line: bytes) -> Row:
     """A line as a row whose own hash holds. Raises UsageError saying what is wrong."""
     try:
         fields = json.loads(line)
-        row = msgspec.convert(fields, Row)
+        row = convert(fields, Row)
         spelled = canonical_json(fields)
         del fields["hash"]
         digest = digest_bytes(canonical_json(fields))

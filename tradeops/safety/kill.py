@@ -16,6 +16,7 @@ import msgspec
 from tradeops.base.clock import NS_PER_MS, NS_PER_S, Clock
 from tradeops.base.errors import ExitCode, TradeopsError
 from tradeops.contracts.agent import AgentVerb, Latched
+from tradeops.contracts.codec import convert
 from tradeops.contracts.directive import DirectiveReply, OrderOutcomes
 from tradeops.contracts.envelope import Envelope
 from tradeops.fleet.host import Host
@@ -276,7 +277,7 @@ def _latch_all(roads: Roads, board: Board, envelope: Envelope, hosts: Sequence[H
         finally:
             session.close()
         try:
-            board.latched(host.name, msgspec.convert(answer, Latched))
+            board.latched(host.name, convert(answer, Latched))
         except msgspec.ValidationError as error:
             raise TradeopsError(f"its agent's answer is not one: {error}", where=host.name) from None
 

@@ -8,6 +8,7 @@ import msgspec
 
 from tradeops.base.errors import TradeopsError
 from tradeops.contracts.agent import AgentVerb, Witness
+from tradeops.contracts.codec import convert
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import errors, values
 from tradeops.fleet.ports import Agents, FanOut
@@ -34,7 +35,7 @@ class HostWitnesses:
         def read(host: Host) -> tuple[Witness, ...]:
             session = self._agents.open(host, timeout_s=self._timeout_s)
             try:
-                return msgspec.convert(session.call(AgentVerb.WITNESS, timeout_s=self._timeout_s, read=True), Heads).heads
+                return convert(session.call(AgentVerb.WITNESS, timeout_s=self._timeout_s, read=True), Heads).heads
             finally:
                 session.close()
 

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from tradeops.base.clock import NS_PER_MS, NS_PER_S, Clock
+from tradeops.contracts.codec import parse
 from tradeops.wire.link import receive_patiently
 from tradeops.wire.protocol import FRAME_BYTES_MAX
 
@@ -145,6 +146,6 @@ async def accept(request: web.Request, clock: Clock, *, queue_bytes_max: int) ->
 
 def _seq_of(data: bytes) -> int | None:
     try:
-        return msgspec.json.decode(data, type=tuple[int, msgspec.Raw])[0]
+        return parse(data, tuple[int, msgspec.Raw])[0]
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

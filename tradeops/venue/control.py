@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from tradeops.contracts.codec import parse
 from tradeops.venue.doors import Door
 from tradeops.venue.faults import Fault, Faults
 from tradeops.venue.floor import Floor
@@ -95,7 +96,7 @@ class Control:
         return _json({"faults": self._faults.listing()})
 
     async def _add_fault(self, request: web.Request) -> web.Response:
-        return _json({"id": self._faults.add(msgspec.json.decode(await request.read(), type=Fault))})
+        return _json({"id": self._faults.add(parse(await request.read(), Fault))})
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
         self._faults.clear()
@@ -122,7 +123,7 @@ class Control:
         return _json({"open": {name: door.is_open for name, door in self._doors.items()}})
 
     async def _phantom(self, request: web.Request) -> web.Response:
-        phantom = msgspec.json.decode(await request.read(), type=Phantom)
+        phantom = parse(await request.read(), Phantom)
         copy = self._floor.drop_copy
         copy.inject(DropReport(number=copy.next_number(), account=phantom.account, session=phantom.session, report=phantom.report))
         return _json({"shown": True})
@@ -144,7 +145,7 @@ async def _errors(request: web.Request, handler: Callable[[web.Request], Awaitab
 
 async def _door_order(request: web.Request) -> DoorOrder:
     body = await request.read()
-    return msgspec.json.decode(body, type=DoorOrder) if body else DoorOrder()
+    return parse(body, DoorOrder) if body else DoorOrder()
 
 
 def _matches(record: Record, wanted: Mapping[str, str]) -> bool:

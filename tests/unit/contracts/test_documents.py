@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,29 @@ def test_a_kill_keeps_its_bytes_for_good() -> None:
         b'"schema":"tradeops/directive/v1","scope":{"strategies":[],"symbols":[],"venues":[]},"verb":"kill"}'
     )
     assert decode(encode(KILL), Directive, source="x") == KILL
+
+
+def test_many_threads_may_read_a_type_for_the_first_time() -> None:
+    """The operator's process ended with SIGSEGV when eight threads did: msgspec looks a type up while others already use it."""
+    program = """
+    import sys, threading
+    import msgspec
+    from tradeops.contracts.codec import convert
+    sys.setswitchinterval(1e-6)
+
+    def fresh():
+        parts = [msgspec.defstruct(f"Part{n}", [("a", int), ("b", str), ("c", tuple[str, ...], ())]) for n in range(30)]
+        return msgspec.defstruct("Whole", [(f"x{n}", part) for n, part in enumerate(parts)])
+
+    raw = {f"x{n}": {"a": 1, "b": "x"} for n in range(30)}
+    for _ in range(100):
+        whole, ready = fresh(), threading.Barrier(8)
+        threads = [threading.Thread(target=lambda: (ready.wait(), convert(raw, whole))) for _ in range(8)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_unknown_fields_are_passed_over_and_named() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from tradeops.contracts.codec import parse
 from tradeops.contracts.layout import HostLayout
 
 SCHEMA = "tradeops/lab-local-host/v1"
@@ -61,4 +62,4 @@ def enrolled(root: Path) -> bool:
 
 def load(path: Path) -> LocalHost:
     """Raises OSError, msgspec.DecodeError."""
-    return msgspec.json.decode(path.read_bytes(), type=LocalHost)
+    return parse(path.read_bytes(), LocalHost)

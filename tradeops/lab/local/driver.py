@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from tradeops.base.clock import NS_PER_S, Clock
+from tradeops.contracts.codec import parse
 from tradeops.contracts.layout import HostLayout
 from tradeops.lab import processes
 from tradeops.lab.driver import Progress, Settings, Wish, host_name
@@ -109,7 +110,7 @@ class LocalDriver:
             raise LabError(f"the hosts do not start within {_BOOT_S:g} s") from None
         if done.returncode:
             raise LabError(f"the hosts do not start: {done.stderr.decode(errors='replace')[-400:].strip()}", next='install the extra "lab"')
-        booted = msgspec.json.decode(done.stdout, type=dict[str, dict[str, processes.Proc]])
+        booted = parse(done.stdout, dict[str, dict[str, processes.Proc]])
         started = [msgspec.structs.replace(host, init=booted[host.name]["sshd"], manager=booted[host.name]["manager"]) for host in hosts]
 
         def record(state: LabState) -> LabState:
