@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
-
-from tradeops.contracts.codec import convert
 from tradeops.base.errors import MixedFleet, TradeopsError
 from tradeops.checks.finding import Finding, Verdict, open_findings
 from tradeops.checks.proof import PROCESS, Expected, prove_host
 from tradeops.checks.smoke import kills_on, smoke_host
 from tradeops.contracts.agent import AgentVerb, Lock, Proof, Stopped
+from tradeops.contracts.codec import convert
 from tradeops.contracts.directive import DirectiveReply, Verb
 from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.status import MarkKind, Status
