@@ -18,6 +18,7 @@ from tradeops.deploy.playbook import Playbook, load_playbook
 from tradeops.deploy.rollback import rollback
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
+SLOW_STEPS = [{"hosts": hosts, "flow": flow, "bake": "18s", "events": 1} for hosts, flow in (("1", "10%"), ("50%", None), ("100%", None))]
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def world(tmp_path: Path) -> World:
     return world
 
 
-@pytest.mark.parametrize("name", ["rolling", "rollback"])
+@pytest.mark.parametrize("name", ["rolling", "canary", "rollback"])
 def test_the_playbooks_that_come_with_the_tool_load(name: str) -> None:
     """Each shipped playbook is what its name says."""
     assert load_playbook(PLAYBOOKS / f"{name}.yml").name == name
@@ -170,15 +171,26 @@ def test_a_kill_while_aborting(world: World) -> None:
 
 def test_a_bake_watches_and_smokes_again(world: World) -> None:
     """Between waves the hosts are let run and checked once more."""
-    slow = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "slow", "bake": "12s"})
+    slow = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "slow", "steps": SLOW_STEPS})
     began_ns = world.clock.monotonic_ns()
     assert try_deploy(world, world.new, slow)[0] == ExitCode.PROVED
-    assert world.clock.monotonic_ns() - began_ns > 5 * 12 * 10**9
+    assert world.clock.monotonic_ns() - began_ns > 54 * 10**9
+
+
+def test_nothing_is_deployed_in_a_blackout(world: World) -> None:
+    """Exit 9, nothing touched; a plan can be made all the same, and the way back is open."""
+    always = {"blackout": [{"since": "00:00", "until": "00:00"}]}
+    closed = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "closed", **always})
+    assert plan(world.site(), world.new, closed).release == world.new
+    assert try_deploy(world, world.new, closed)[0] == ExitCode.REFUSED
+    assert world.pids_now() == world.pids
+    assert try_deploy(world, world.new)[0] == ExitCode.PROVED
+    assert rollback(world.site(), world.old, closed).exit_code == ExitCode.PROVED
 
 
 def test_leases_are_renewed_while_a_run_takes_its_time(world: World) -> None:
     """A run longer than its lease keeps its locks."""
-    short = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "short", "lease": "6s", "bake": "12s"})
+    short = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "short", "lease": "6s", "steps": SLOW_STEPS})
     assert try_deploy(world, world.new, short)[0] == ExitCode.PROVED
 
 

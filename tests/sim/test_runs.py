@@ -17,7 +17,7 @@ from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.rollback import rollback
 from tradeops.deploy.waves import cut
 
-ROLLBACK = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "rollback", "waves": {"first": 1000, "then_share": "100%"}})
+ROLLBACK = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "rollback", "steps": [{"hosts": "100%"}], "at_once": "100%"})
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_every_host_proves_the_release(world: World) -> None:
 
 def test_first_wave_is_one_host_and_later_ones_a_third(world: World) -> None:
     """D08, D09: of eight hosts one is switched first, and never more than two together."""
-    sizes = [len(wave) for wave in cut(world.site().hosts, ROLLING.waves)]
+    sizes = [len(wave) for step in cut(world.site().hosts, ROLLING) for wave in step.waves]
     assert sizes == [1, 2, 2, 2, 1]
 
 

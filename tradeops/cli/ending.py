@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.base.digest import short
 from tradeops.cli.render import Printer
-from tradeops.cli.report import NO, UNKNOWN, YES, Report, Table, table
+from tradeops.cli.report import NO, UNKNOWN, YES, Report, Table, age, table
 
 if TYPE_CHECKING:
     from tradeops.deploy.plan import Plan
@@ -78,11 +78,25 @@ def plan_report(plan: Plan) -> Report:
         "plan",
         f"{plan.service} {short(plan.release)} (number {plan.number}) to {len(plan.hosts)} hosts of {plan.fleet} in {plan.waves()} waves",
         hosts=tuple({"host": part.host, "wave": part.wave + 1, "old": part.old, "new": plan.release} for part in plan.hosts),
-        tables=(table(("wave", "host", "runs now", "will run"), rows),),
+        tables=(table(("wave", "host", "runs now", "will run"), rows), _steps(plan)),
         lines=(*lines, f"plan: {plan.digest()}"),
         next=f"tradeops deploy {short(plan.release)} --plan {plan.digest()}",
         data={"release": plan.release, "digest": plan.digest(), "plan": _plain(plan)},
     )
+
+
+def _steps(plan: Plan) -> Table:
+    rows = [
+        (
+            step.says,
+            ", ".join(str(wave + 1) for wave in step.waves) or "none",
+            f"{len(step.reached)} of {len(plan.hosts)}",
+            "all of it" if step.cap_ppm is None else f"{step.cap_ppm / 10_000:g} %",
+            f"{age(step.bake_s)}, {step.events} events" if step.bake_s else "none",
+        )
+        for step in plan.steps
+    ]
+    return table(("step", "waves", "hosts then on it", "of their own flow", "bake"), rows)
 
 
 def _plain(plan: Plan) -> Any:

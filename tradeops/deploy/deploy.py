@@ -6,7 +6,7 @@ from tradeops.base.errors import Refused
 from tradeops.contracts.agent import Facts
 from tradeops.deploy.plan import Plan, make_plan
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.preflight import close_all, judge, open_all, survey
+from tradeops.deploy.preflight import close_all, judge, open_all, refuse_blackout, survey
 from tradeops.deploy.run import Ending, carry_out
 from tradeops.deploy.site import Site
 from tradeops.fleet.ports import AgentSession
@@ -24,6 +24,7 @@ def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | N
 
     Raises PreflightFailed, LockHeld, Refused before anything is touched; every other end is returned.
     """
+    refuse_blackout(playbook, site.clock.wall_ns())
     sessions, drawn, facts = _prepare(site, release, playbook)
     if plan_digest is not None and drawn.digest() != plan_digest:
         close_all(sessions)

@@ -15,7 +15,7 @@ from tradeops.contracts.directive import DirectiveReply, Verb
 from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.status import MarkKind, Status
 from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, as_envelope
-from tradeops.deploy.plan import binding_of
+from tradeops.deploy.plan import StepPlan, binding_of
 from tradeops.deploy.settle import settle, words
 from tradeops.deploy.traffic import divert, give_back
 from tradeops.fleet.host import Host
@@ -93,7 +93,6 @@ def replace(crew: Crew, wave: Sequence[str]) -> None:
     watch_kills(crew)
     resume(crew, wave)
     give_back(crew, wave)
-    bake(crew, wave)
 
 
 def watch_kills(crew: Crew) -> None:
@@ -262,16 +261,16 @@ def _resumed(crew: Crew, name: str, status: Status) -> str:
     return "" if status.marks else "no mark, and yet it does not trade"
 
 
-def bake(crew: Crew, wave: Sequence[str]) -> None:
-    """Let the wave run for the playbook's time, then check it once more."""
-    left_s = crew.playbook.bake
+def bake(crew: Crew, step: StepPlan) -> None:
+    """Let the release run for the step's time, then check its hosts once more."""
+    left_s = step.bake_s
     while left_s > 0:
-        step_s = min(left_s, 5.0)
-        crew.site.clock.sleep_s(step_s)
-        left_s -= step_s
+        part_s = min(left_s, 5.0)
+        crew.site.clock.sleep_s(part_s)
+        left_s -= part_s
         watch_kills(crew)
-    if crew.playbook.bake:
-        smoke(crew, wave)
+    if step.bake_s:
+        smoke(crew, step.reached)
 
 
 def finish(crew: Crew) -> None:

@@ -1,8 +1,8 @@
-"""What a playbook means for this fleet now: hosts, waves, what replaces what, with a digest that binds it. Pure."""
+"""What a playbook means for this fleet now: steps, hosts, what replaces what, with a digest that binds it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from tradeops.contracts.codec import encode
 from tradeops.contracts.manifest import Limits, Manifest, Release
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import Site
-from tradeops.deploy.waves import cut
+from tradeops.deploy.waves import Cut, cut
 
 SCHEMA = "tradeops/plan/v1"
 SLOT = "blue"
@@ -28,8 +28,24 @@ class HostPlan(msgspec.Struct, frozen=True):
     binding: str
 
 
+class StepPlan(msgspec.Struct, frozen=True):
+    """One step. says: as the playbook says it.  waves: numbers of those switched in it.  reached: all hosts on the release
+    when it is done.  cap_ppm: parts per million that each of those takes of its own flow; None: all of it.
+    """
+
+    says: str
+    waves: tuple[int, ...]
+    reached: tuple[str, ...]
+    cap_ppm: int | None
+    bake_s: float
+    events: int
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """The document. bytes_new: content of the release that the one it replaces does not have."""
+    """The document. book: digest of the whole playbook.  approvals: how many it needs.
+
+    bytes_new: content of the release that the one it replaces does not have.
+    """
 
     schema: str
     fleet: str
@@ -38,9 +54,12 @@ class Plan(msgspec.Struct, frozen=True):
     release: str
     number: int
     playbook: str
+    book: str
     slot: str
     overlay: int
+    steps: tuple[StepPlan, ...]
     hosts: tuple[HostPlan, ...]
+    approvals: int
     bytes_new: int
     changes: tuple[str, ...]
     notes: tuple[str, ...]
@@ -72,9 +91,10 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         )
     olds = {name: here(fact) for name, fact in facts.items()}
     before = [site.releases.manifest(old) for old in sorted({old for old in olds.values() if old and old != release})]
+    cuts = cut(site.hosts, playbook)
     parts = tuple(
         HostPlan(host.name, number, olds[host.name], digest_bytes(binding_of(site, host.name)))
-        for number, wave in enumerate(cut(site.hosts, playbook.waves))
+        for number, wave in enumerate(wave for step in cuts for wave in step.waves)
         for host in wave
     )
     return Plan(
@@ -85,13 +105,42 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         release=release,
         number=predicate.number,
         playbook=playbook.name,
+        book=digest_bytes(playbook.text().encode()),
         slot=SLOT,
         overlay=site.overlay_number,
+        steps=_steps(cuts),
         hosts=parts,
+        approvals=playbook.approvals,
         bytes_new=_bytes_new(predicate, before),
         changes=tuple(change for old in before for change in _changes(old.predicate, predicate)),
-        notes=_notes(facts, olds, release),
+        notes=(*_notes(facts, olds, release), *collapsed(cuts, len(site.hosts))),
     )
+
+
+def _steps(cuts: Sequence[Cut]) -> tuple[StepPlan, ...]:
+    steps: list[StepPlan] = []
+    number = 0
+    for each in cuts:
+        waves = tuple(range(number, number + len(each.waves)))
+        number += len(waves)
+        reached = tuple(host.name for host in each.reached)
+        steps.append(StepPlan(each.step.hosts, waves, reached, each.cap_ppm, each.step.bake, each.step.events))
+    return tuple(steps)
+
+
+def collapsed(cuts: Sequence[Cut], whole: int) -> list[str]:
+    """Steps that come to the same hosts in a fleet of this size, said aloud."""
+    notes, at = [], 0
+    while at < len(cuts):
+        same = [each for each in cuts[at:] if each.reached == cuts[at].reached]
+        if len(same) > 1:
+            names = [each.step.hosts for each in same]
+            hosts = "one host" if len(cuts[at].reached) == 1 else f"{len(cuts[at].reached)} hosts"
+            caps = "their flow caps differ" if len({each.cap_ppm for each in same}) > 1 else "nothing tells them apart but their bakes"
+            all_of = "both" if len(same) == 2 else "all"
+            notes.append(f"{', '.join(names[:-1])} and {names[-1]} are {all_of} {hosts} of {whole}; {caps}")
+        at += len(same)
+    return notes
 
 
 def here(facts: Facts) -> str | None:

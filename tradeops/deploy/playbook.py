@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from tradeops.base.config import DurationS, Strict, load_yaml
+from tradeops.base.config import DurationS, Key, Strict, load_yaml, parse_yaml
+from tradeops.deploy.blackout import Blackout
 
 SCHEMA = "tradeops/playbook/v1"
+CANARY_FLOW_MAX = Fraction(1, 10)
+"""What a canary may take of the fleet's flow (D08)."""
 
 
-class Waves(Strict):
-    """Sizes of the waves. first: hosts in the first.  then_share: at most this share of the fleet in each later one."""
+def fraction(share: str) -> Fraction:
+    """What `10%`, `0.5%` or `1/3` says."""
+    return Fraction(share[:-1]) / 100 if share.endswith("%") else Fraction(share)
 
-    first: Annotated[int, Field(ge=1, le=1000)] = 1
-    then_share: Annotated[str, Field(pattern=r"^([1-9]\d?|100)%$|^1/[1-9]\d?$")] = "1/3"
 
-    def later_size(self, hosts: int) -> int:
-        """Hosts in each later wave of a fleet of `hosts`: rounded down, at least one (D09)."""
-        if self.then_share.endswith("%"):
-            return max(1, hosts * int(self.then_share[:-1]) // 100)
-        return max(1, hosts // int(self.then_share.split("/")[1]))
+def _share(value: str) -> str:
+    if not 0 < fraction(value) <= 1:
+        raise ValueError(f"{value} is no share: write more than 0% and at most 100%")
+    return value
+
+
+Share = Annotated[str, Field(pattern=r"^(\d{1,3}(\.\d{1,4})?%|1/[1-9]\d{0,3})$"), AfterValidator(_share)]
+"""Written `10%`, `0.5%` or `1/3`."""
+Reach = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    Field(pattern=r"^([1-9]\d{0,3}|\d{1,3}(\.\d{1,4})?%|tag:[A-Za-z0-9][A-Za-z0-9._-]*)$"),
+    AfterValidator(lambda value: _share(value) if value.endswith("%") else value),
+]
+"""How far a release goes: a number of hosts, a share of them, or those with a tag."""
+
+
+class Step(Strict):
+    """The release runs on `hosts` when the step is done: counted from the first, or those with a tag besides.
+
+    flow: what they may take together of the fleet's flow; left out, all that comes to them.  bake, events: the step has
+    passed when both the time and so many real events are over, and its gate says so (D10).
+    """
+
+    hosts: Reach
+    flow: Share | None = None
+    bake: DurationS = 0.0
+    events: Annotated[int, Field(ge=0)] = 0
 
 
 class Deadlines(Strict):
@@ -47,18 +74,52 @@ class Preflight(Strict):
 
 
 class Playbook(Strict):
-    """The whole document. keep: releases kept on each host besides the running and the previous one."""
+    """The whole document. at_once: hosts replaced together at most (D09), the first of all alone unless that is 100%.
+
+    approvals: by people other than who deploys.  keep: releases kept on each host besides the running and the previous one.
+    """
 
     schema_: Annotated[Literal["tradeops/playbook/v1"], Field(alias="schema")]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-    waves: Waves = Waves()
+    steps: Annotated[tuple[Step, ...], Field(strict=False, min_length=1, max_length=100)] = (Step(hosts="1"), Step(hosts="100%"))
+    at_once: Share = "1/3"
+    approvals: Annotated[int, Field(ge=0, le=10)] = 0
+    blackout: Annotated[tuple[Blackout, ...], Field(strict=False, max_length=100)] = ()
     deadlines: Deadlines = Deadlines()
     preflight: Preflight = Preflight()
-    lease: DurationS = 120.0
-    bake: DurationS = 0.0
+    lease: Annotated[DurationS, Field(ge=3, le=3600)] = 120.0
     keep: Annotated[int, Field(ge=1, le=100)] = 3
+
+    def text(self) -> str:
+        """The whole of it as JSON, which is YAML too: what a run keeps and a plan's digest binds."""
+        return self.model_dump_json(by_alias=True)
 
 
 def load_playbook(path: Path) -> Playbook:
     """Raises ConfigError."""
-    return load_yaml(path, Playbook)
+    return load_yaml(path, Playbook, check=_problems)
+
+
+def read_playbook(text: str, *, source: str) -> Playbook:
+    """What `Playbook.text` wrote. Raises ConfigError."""
+    return parse_yaml(text, Playbook, source=source, check=_problems)
+
+
+def _problems(book: Playbook) -> Iterator[tuple[Key, str]]:
+    """What no single field can tell."""
+    last = len(book.steps) - 1
+    if book.steps[last].hosts != "100%":
+        yield ("steps", last, "hosts"), "the last step must reach 100% of the hosts"
+    if fraction(book.steps[last].flow or "100%") < 1:
+        yield ("steps", last, "flow"), "the last step must not cap the flow: the release would never be whole"
+    reached = Fraction(0)
+    for number, step in enumerate(book.steps):
+        if step.hosts.endswith("%"):
+            if fraction(step.hosts) < reached:
+                yield ("steps", number, "hosts"), "a step cannot reach fewer hosts than the one before it"
+            reached = fraction(step.hosts)
+        if step.bake and not step.events:
+            yield ("steps", number, "events"), "a bake needs a number of real events too: time alone proves nothing (D10)"
+    first = book.steps[0]
+    if first.bake and (first.flow is None or fraction(first.flow) > CANARY_FLOW_MAX):
+        yield ("steps", 0, "flow"), "a canary takes at most 10% of the fleet's flow (D08)"

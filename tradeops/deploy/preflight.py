@@ -10,6 +10,7 @@ from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
 from tradeops.contracts.agent import AgentVerb, Facts
 from tradeops.contracts.codec import convert
 from tradeops.contracts.manifest import Release
+from tradeops.deploy.blackout import blacked_out
 from tradeops.deploy.plan import here
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import Site
@@ -93,6 +94,17 @@ def judge(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Fact
             where=", ".join(unfit),
             holds="nothing was touched on any host",
             next="mend what is named, then deploy again",
+        )
+
+
+def refuse_blackout(playbook: Playbook, now_ns: int) -> None:
+    """Raises Refused inside one of the playbook's windows. Going back is never held up by one."""
+    until_ns = blacked_out(playbook.blackout, now_ns)
+    if until_ns is not None:
+        raise Refused(
+            f"playbook {playbook.name} deploys nothing for another {(until_ns - now_ns) / NS_PER_S / 60:.0f} min (blackout)",
+            holds="nothing was touched",
+            next="wait, or choose a playbook without this window",
         )
 
 

@@ -77,8 +77,10 @@ def _carry_out(crew: Crew) -> Ending:
         phases.unlock(crew)
         raise
     try:
-        for wave in range(crew.plan.waves()):
-            phases.replace(crew, crew.plan.wave(wave))
+        for step in crew.plan.steps:
+            for wave in step.waves:
+                phases.replace(crew, crew.plan.wave(wave))
+            phases.bake(crew, step)
         phases.finish(crew)
         phases.prove(crew, crew.plan_hosts(), crew.expected)
     except KillArrived as kill:
