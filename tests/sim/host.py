@@ -12,9 +12,11 @@ from tests.sim.refusal import refusal
 from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.base.digest import digest_bytes
 from tradeops.contracts.agent import NEEDS_LOCK, AgentVerb, Code, Facts, Latched, Lock, Process, Proof, Running, Stopped
+from tradeops.contracts.binding import Overlay
 from tradeops.contracts.codec import decode
 from tradeops.contracts.directive import Directive, DirectiveReply, Verb
 from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.flags import active_flags
 from tradeops.contracts.identity import Identity, IdentityReport
 from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.status import Check, Health, Mark, MarkKind, Status, Vitals
@@ -49,6 +51,8 @@ class SimHost:
     previous: str | None = None
     binding: str | None = None
     overlay: int = 0
+    flags_off: dict[str, int] = field(default_factory=dict)
+    flags_retired: tuple[str, ...] = ()
     process: SimProcess | None = None
     survivors: list[SimProcess] = field(default_factory=list)
     lock: tuple[str, int, int] | None = None
@@ -163,8 +167,12 @@ class SimHost:
         self.releases.add(release)
         return {"release": release, "files": len(self.manifests[release].predicate.files)}
 
-    def _do_switch(self, *, release: str | None, binding: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _do_switch(
+        self, *, release: str | None, binding: dict[str, Any], overlay: dict[str, Any] | None = None, **_: Any
+    ) -> dict[str, Any]:
         self._need_disk()
+        if overlay is not None:
+            self._take_overlay(decode(msgspec.convert(overlay, Envelope).body(), Directive, source="sim"))
         if release is not None and release not in self.releases:
             raise refusal(Code.NOT_FOUND, self.name, "no such release here")
         old = self.linked
@@ -253,10 +261,9 @@ class SimHost:
         process = self.process
         if process is None:
             return None
-        flags = {flag.id: flag.meaning for flag in self.manifests[process.release].predicate.flags if flag.on}
-        return Identity(
-            "trader", process.release, process.binding, process.overlay, SLOT, process.pid, process.pid * 10, process.started_ns, flags
-        )
+        number = process.overlay if "trader_deaf" in self.faults else self.overlay
+        flags = active_flags(self.manifests[process.release].predicate.flags, {} if "trader_deaf" in self.faults else self.flags_off)
+        return Identity("trader", process.release, process.binding, number, SLOT, process.pid, process.pid * 10, process.started_ns, flags)
 
     def _vitals(self) -> Vitals | None:
         identity = self._identity()
@@ -305,6 +312,11 @@ class SimHost:
         """POST /v1/directives, already verified."""
         if directive.verb is Verb.RESUME:
             self.marks = [mark for mark in self.marks if mark.id not in directive.ends or mark.kind is MarkKind.KILL]
+        elif directive.verb is Verb.OVERLAY:
+            if directive.args["overlay"]["number"] <= self.overlay:
+                said = f"overlay {self.overlay} is in force"
+                return DirectiveReply("tradeops/directive-reply/v1", directive.id, self.name, False, code="older", error=said)
+            self._take_overlay(directive)
         elif directive.verb is Verb.PERMIT:
             self.marks = [mark for mark in self.marks if mark.id not in directive.ends]
         else:
@@ -317,6 +329,10 @@ class SimHost:
         return DirectiveReply(
             "tradeops/directive-reply/v1", directive.id, self.name, True, blocked=status.blocked, clear=status.clear, working=status.working
         )
+
+    def _take_overlay(self, directive: Directive) -> None:
+        overlay = msgspec.convert(directive.args["overlay"], Overlay)
+        self.overlay, self.flags_off, self.flags_retired = overlay.number, overlay.flags_off, overlay.flags_retired
 
     def _blocked(self) -> bool:
         return bool(self.marks) and not ("trader_hung" in self.faults and self.process)

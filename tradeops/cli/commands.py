@@ -23,7 +23,7 @@ COMMANDS = {
     "fleet": Command("fleet", "fleet", "The hosts: list, sign, enroll, facts."),
     "build": Command("build", "build", "Build, sign and keep a release."),
     "releases": Command("releases", "releases", "Releases: list, show, diff."),
-    "flags": Command("flags", "flags", "Flags: list, declare, retire."),
+    "flags": Command("flags", "flags", "Flags: list, declare, disable, retire."),
     "plan": Command("deploy", "plan", "What a deploy would do now, with a digest."),
     "deploy": Command("deploy", "deploy", "Bring a release to every host, and prove it."),
     "runs": Command("runs", "runs", "Runs: list, show, abort."),

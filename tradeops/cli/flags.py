@@ -1,38 +1,101 @@
-"""The flag ledger: every id ever used, with what it means; retired ones are kept for ever (D05)."""
+"""The flags: what every release makes of them, and where; declared, turned off at once, retired for good."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tradeops.cli.options import context
-from tradeops.cli.report import Report, table, when
+from tradeops.base.digest import short
+from tradeops.base.errors import Refused, UsageError
+from tradeops.cli.context import Context
+from tradeops.cli.options import Reason, context
+from tradeops.cli.report import Report, Table, table, when
 
-flags = typer.Typer(help="Flags: list, declare, retire.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+if TYPE_CHECKING:
+    from tradeops.contracts.binding import Overlay
+    from tradeops.release.matrix import FlagRow
+    from tradeops.safety.desk import Taken
+
+flags = typer.Typer(help="Flags: list, declare, disable, retire.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 Id = Annotated[str, typer.Argument(metavar="FLAG", help="The flag's id.")]
 Ledger = Annotated[Path, typer.Option("--flags", metavar="FILE", help="The ledger, beside the service's definition.")]
 HERE = Path("flags.json")
+_SHOWN = 4
 
 
 @flags.command("list")
-def show(ledger: Ledger = HERE) -> Report:
-    """Every id that was ever declared."""
+def show(
+    ctx: typer.Context,
+    ledger: Ledger = HERE,
+    releases: Annotated[int, typer.Option("--releases", min=1, help="How many of the newest releases to show.")] = _SHOWN,
+) -> Report:
+    """Every id that was ever declared: what the newest releases make of it, where it is in force now, what is to be removed."""
     from tradeops.release.ledger import FlagLedger
+    from tradeops.release.matrix import matrix
 
-    known = FlagLedger(ledger).flags().values()
-    rows = [
-        (flag.id, "retired" if flag.retired_ns is not None else "declared", when(flag.declared_ns), flag.declared_by, flag.meaning)
-        for flag in known
-    ]
-    data = [
-        {"id": flag.id, "meaning": flag.meaning, "digest": flag.digest, "declared_by": flag.declared_by, "retired_by": flag.retired_by}
-        for flag in known
-    ]
+    c = context(ctx)
+    here = c.options.fleet.is_file()
+    stored = c.store.list() if here else []
+    newest = sorted(stored, key=lambda one: one.manifest.predicate.number, reverse=True)[:releases]
+    columns = [(one.id, one.manifest.predicate) for one in newest]
+    seen, silent = _in_force(c) if here else (None, ())
+    rows = matrix(FlagLedger(ledger).flags(), columns, c.overlay[1] if here and c.overlay else None, seen, now_ns=c.clock.wall_ns())
     return Report(
-        "flags-list", f"{len(rows)} flags", tables=(table(("flag", "state", "UTC", "by", "meaning"), rows),), data={"flags": data}
+        "flags-list",
+        f"{len(rows)} flags in {len(columns)} releases; {sum(row.state == 'tombstone' for row in rows)} tombstones",
+        tables=(_overview(rows), _by_release(rows, [(name, part.number) for name, part in columns])),
+        lines=(
+            *(f"{row.id}: {row.stale}" for row in rows if row.stale),
+            *(f"{host} does not answer: what is in force there is not known" for host in silent),
+        ),
+        data={"flags": [_plain(row) for row in rows], "silent": list(silent)},
     )
+
+
+def _in_force(c: Context) -> tuple[dict[str, tuple[str, ...]] | None, tuple[str, ...]]:
+    """Host -> flags in force there, of those that answer; and those that do not. None when none does."""
+    from tradeops.fleet.outcome import errors, values
+
+    outcomes = c.controls.statuses(c.fleet.hosts, deadline_s=c.fleet.deadlines.control)
+    seen = {name: tuple(status.vitals.identity.flags) if status.vitals else () for name, status in values(outcomes).items()}
+    return seen or None, tuple(errors(outcomes))
+
+
+def _overview(rows: tuple[FlagRow, ...]) -> Table:
+    cells = [(row.id, row.state, _where(row), when(row.declared.declared_ns) if row.declared else None, _meaning(row)) for row in rows]
+    return table(("flag", "state", "in force", "declared, UTC", "meaning"), cells)
+
+
+def _by_release(rows: tuple[FlagRow, ...], columns: list[tuple[str, int]]) -> Table:
+    cells = [(row.id, *(row.releases[name] for name, _ in columns)) for row in rows]
+    return table(("flag", *(f"{number} {short(name)}" for name, number in columns)), cells, title="by release, the newest first")
+
+
+def _where(row: FlagRow) -> str:
+    off = f", off by overlay {row.off_by}" if row.off_by else ""
+    return ("not asked" if row.active_on is None else ", ".join(row.active_on) or "nowhere") + off
+
+
+def _meaning(row: FlagRow) -> str | None:
+    return row.declared.meaning if row.declared else None
+
+
+def _plain(row: FlagRow) -> dict[str, object]:
+    declared = row.declared
+    return {
+        "id": row.id,
+        "state": row.state,
+        "meaning": _meaning(row),
+        "digest": declared.digest if declared else None,
+        "declared_by": declared.declared_by if declared else None,
+        "retired_by": declared.retired_by if declared else None,
+        "releases": dict(row.releases),
+        "active_on": None if row.active_on is None else list(row.active_on),
+        "off_by": row.off_by,
+        "stale": row.stale or None,
+    }
 
 
 @flags.command("declare")
@@ -56,12 +119,112 @@ def declare(
     )
 
 
-@flags.command("retire")
-def retire(ctx: typer.Context, flag: Id, ledger: Ledger = HERE) -> Report:
-    """Put the tombstone on a flag: no release carries it again."""
-    from tradeops.release.ledger import FlagLedger
+@flags.command("disable")
+def disable(ctx: typer.Context, flag: Id, reason: Reason) -> Report:
+    """Turn a flag off on every host, at once, by an overlay: no release, one person. Only a release turns it on again."""
+    from tradeops.release.overlay import turned_off
 
     c = context(ctx)
-    with c.audit.pair("flags-retire", detail={"flag": flag, "ledger": ledger}):
-        FlagLedger(ledger).retire(flag, by=c.person, now_ns=c.clock.wall_ns())
-    return Report("flags-retire", f"{flag} is retired for good", next="take it out of service.yml and build", data={"flag": flag})
+    _require_known(c, flag)
+    with c.audit.pair("flags-disable", detail={"flag": flag, "reason": reason}) as pair:
+        overlay = turned_off(c.overlay[1] if c.overlay else None, flag, fleet=c.fleet.name)
+        pair.detail |= {"overlay": overlay.number}
+        taken = _lay(c, overlay, reason)
+    again = f"a release that says `ends_overlay: {overlay.number}` turns it on again, with its gates"
+    return _laid("flags-disable", f"{flag} is off", flag, overlay, taken, again)
+
+
+def _require_known(c: Context, flag: str) -> None:
+    """A mistyped id would be turned off with success. Raises UsageError."""
+    if any(flag == known.id for stored in c.store.list() for known in stored.manifest.predicate.flags):
+        return
+    seen, _ = _in_force(c)
+    if not any(flag in active for active in (seen or {}).values()):
+        raise UsageError(f"no release here knows the flag {flag!r}, and no host says it is on", next="`tradeops flags list`")
+
+
+@flags.command("retire")
+def retire(ctx: typer.Context, flag: Id, ledger: Ledger = HERE) -> Report:
+    """Put the tombstone on a flag: no release is built with it again, and no daemon of this fleet trades with it again."""
+    from tradeops.release.ledger import FlagLedger
+    from tradeops.release.overlay import buried
+
+    c = context(ctx)
+    book = FlagLedger(ledger)
+    entry, overlay = book.flags().get(flag), c.overlay[1] if c.overlay else None
+    retired = entry is not None and entry.retired_ns is not None
+    if retired and overlay and flag in overlay.flags_retired:
+        raise Refused(f"{flag} is retired already, in the ledger and on this fleet", next="`tradeops flags list`")
+    _require_gone(c, flag)
+    with c.audit.pair("flags-retire", detail={"flag": flag, "ledger": ledger}) as pair:
+        if not retired:
+            book.retire(flag, by=c.person, now_ns=c.clock.wall_ns())
+        made = buried(overlay, flag, fleet=c.fleet.name)
+        pair.detail |= {"overlay": made.number}
+        taken = _lay(c, made, f"{flag} is retired")
+    return _laid("flags-retire", f"{flag} is retired for good", flag, made, taken, "")
+
+
+def _require_gone(c: Context, flag: str) -> None:
+    """Raises Refused while a release that a host runs, or is to run, still carries the flag; or while one does not say."""
+    from tradeops.deploy.asked import asked
+    from tradeops.fleet.outcome import errors, values
+
+    outcomes = c.controls.statuses(c.fleet.hosts, deadline_s=c.fleet.deadlines.control)
+    runs = {name: status.vitals.identity.release for name, status in values(outcomes).items() if status.vitals}
+    wanted = {name: {release} for name, release in asked(c.fleet.state.runs).items()}
+    for name, release in runs.items():
+        wanted.setdefault(name, set()).add(release)
+    carrying = {
+        name: ", ".join(short(release) for release in releases if _carries(c, release, flag)) for name, releases in sorted(wanted.items())
+    }
+    problems = {name: f"runs {found}, which carries it" for name, found in carrying.items() if found}
+    problems |= {name: f"does not answer: {error.what}" for name, error in errors(outcomes).items()}
+    if problems:
+        raise Refused(
+            f"the flag {flag!r} is still in use\n" + "\n".join(f"{name}: {words}" for name, words in problems.items()),
+            where=", ".join(problems),
+            holds="nothing was retired",
+            next="deploy a release without it to every host, then retire it",
+        )
+
+
+def _carries(c: Context, release: str, flag: str) -> bool:
+    """A release that is not here may carry anything."""
+    try:
+        return any(known.id == flag for known in c.store.manifest(release).predicate.flags)
+    except UsageError:
+        return True
+
+
+def _lay(c: Context, overlay: Overlay, reason: str) -> Taken:
+    """Sign the overlay, keep it, send it to every guard, and require that it is in force on every host."""
+    import msgspec
+
+    from tradeops.cli.halt import desk
+    from tradeops.contracts.directive import ALL_HOSTS, Verb
+    from tradeops.contracts.overlay import open_overlay
+    from tradeops.release.overlay import keep_overlay
+    from tradeops.safety.desk import require_taken
+    from tradeops.safety.directives import compose, sign
+    from tradeops.safety.overlay import lay
+
+    said = {"overlay": msgspec.to_builtins(overlay)}
+    now_ns = c.clock.wall_ns()
+    order = compose(Verb.OVERLAY, id=c.new_id(), fleet=c.fleet.name, hosts=(ALL_HOSTS,), reason=reason, now_ns=now_ns, args=said)
+    envelope = sign(order, c.signer)
+    open_overlay(envelope, c.policy, fleet=c.fleet.name, host=None, source="the overlay")
+    keep_overlay(c.fleet.state.overlays, overlay, envelope)
+    taken = lay(desk(c), c.fleet.hosts, order, envelope, overlay, c.clock)
+    require_taken(taken, c.fleet.hosts_declared)
+    return taken
+
+
+def _laid(command: str, title: str, flag: str, overlay: Overlay, taken: Taken, advice: str) -> Report:
+    return Report(
+        command,
+        f"{title}: overlay {overlay.number} is in force on every one of {len(taken.statuses)} hosts",
+        hosts=tuple({"host": name, "overlay": overlay.number} for name in taken.statuses),
+        data={"flag": flag, "overlay": overlay.number},
+        next=advice,
+    )

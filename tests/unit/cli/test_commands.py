@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 import yaml
 
-from tests.support.console import Console, write_fleet
+from tests.support.console import Console
 from tradeops.base.errors import ExitCode
-
-
-@pytest.fixture(scope="module")
-def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fleet's folder, made once: keys and signatures take their time."""
-    folder = tmp_path_factory.mktemp("fleet")
-    write_fleet(folder)
-    return folder
-
-
-@pytest.fixture
-def console(signed: Path, tmp_path: Path) -> Console:
-    """Eight hosts that trade release 1."""
-    shutil.copytree(signed, tmp_path, dirs_exist_ok=True)
-    console = Console(tmp_path)
-    assert console.run("deploy", console.new_release(1)).code == ExitCode.PROVED
-    return console
 
 
 def test_deploy_tells_every_host_and_the_run(console: Console) -> None:

@@ -1,0 +1,121 @@
+"""Flags through the command line, over a simulated fleet: turned off at once everywhere, retired for good, shown by release and host."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.console import Console
+from tradeops.base.errors import ExitCode
+from tradeops.contracts.flags import meaning_digest
+from tradeops.contracts.manifest import Flag
+from tradeops.record.chain import read_rows
+
+MEANING = "Routes retail orders to the new liquidity programme."
+RLP = Flag("rlp-7", meaning_digest(MEANING), on=True)
+
+
+@pytest.fixture
+def live(console: Console) -> Console:
+    """Eight hosts on release 2, which turns the flag on."""
+    ledger = ("--flags", str(console.folder / "flags.json"))
+    assert console.run("flags", "declare", "rlp-7", "--meaning", MEANING, *ledger).code == ExitCode.PROVED
+    assert console.run("deploy", console.new_release(2, flags=(RLP,))).code == ExitCode.PROVED
+    return console
+
+
+def active(console: Console) -> list[str]:
+    """The truth: hosts on which the flag is in force."""
+    return [name for name, host in console.world.truth.items() if RLP.id in (host.status().vitals or pytest.fail()).identity.flags]
+
+
+def test_a_flag_is_turned_off_everywhere_at_once_and_stays_off(live: Console) -> None:
+    """D06: by one person, recorded before the act, read back from every trader; and a deploy in passing does not turn it on again."""
+    said = live.run("flags", "disable", "rlp-7", "--reason", "drill", "--json")
+    assert (said.code, said.document["overlay"], len(said.document["hosts"])) == (ExitCode.PROVED, 1, 8)
+    assert active(live) == []
+    rows = [(row.verb, row.kind.value, row.result) for row in read_rows(live.folder / ".tradeops" / "audit.jsonl")]
+    assert rows[rows.index(("flags-disable", "intent", "")) :][:4] == [
+        ("flags-disable", "intent", ""),
+        ("overlay", "intent", ""),
+        ("overlay", "outcome", "done"),
+        ("flags-disable", "outcome", "done"),
+    ]
+    assert live.run("verify").code == ExitCode.PROVED
+    assert live.run("deploy", live.new_release(3, flags=(RLP,))).code == ExitCode.PROVED
+    assert active(live) == []
+
+
+def test_a_release_that_names_the_overlay_turns_the_flag_on_again(live: Console) -> None:
+    """D06: through the waves of a release; and the next overlay is not ended by it."""
+    live.run("flags", "disable", "rlp-7", "--reason", "drill")
+    again = Flag(RLP.id, RLP.meaning, on=True, ends=1)
+    assert live.run("deploy", live.new_release(3, flags=(again,))).code == ExitCode.PROVED
+    assert len(active(live)) == 8
+    assert live.run("flags", "disable", "rlp-7", "--reason", "again").code == ExitCode.PROVED
+    assert active(live) == []
+
+
+@pytest.mark.parametrize("fault", ["guard_dead", "guard_hang", "trader_deaf"])
+def test_hosts_on_which_a_flag_is_not_off_are_named(live: Console, fault: str) -> None:
+    """Exit 6: a guard that does not answer and a trader that does not read are not success; asked again, it is sent again."""
+    live.world.truth["h8"].faults.add(fault)
+    said = live.run("flags", "disable", "rlp-7", "--reason", "drill")
+    assert said.code == ExitCode.MIXED
+    assert "h8" in said.err and "h7:" not in said.err
+    live.world.truth["h8"].faults.clear()
+    assert live.run("flags", "disable", "rlp-7", "--reason", "drill").code == ExitCode.PROVED
+    assert active(live) == []
+
+
+def test_an_overlay_that_every_guard_refuses_is_a_refusal(live: Console) -> None:
+    """Exit 9: another operator's overlays are newer than ours."""
+    for host in live.world.truth.values():
+        host.overlay = 7
+    assert live.run("flags", "disable", "rlp-7", "--reason", "drill").code == ExitCode.REFUSED
+
+
+def test_who_may_not_and_what_nobody_knows(live: Console) -> None:
+    """A person without the right leaves nothing behind; a mistyped id is no success."""
+    assert live.run("flags", "disable", "rlp-7", "--reason", "drill", "--as", "risk-1").code == ExitCode.REFUSED
+    assert not list((live.folder / ".tradeops" / "overlays").glob("*"))
+    assert live.run("flags", "disable", "rlp-8", "--reason", "drill").code == ExitCode.USAGE
+    assert len(active(live)) == 8
+
+
+def test_a_flag_is_retired_only_when_no_host_runs_it(live: Console) -> None:
+    """D05: refused while a release that runs carries it or a host is not heard; then a tombstone in the ledger and on every host."""
+    ledger = ("--flags", str(live.folder / "flags.json"))
+    refused = live.run("flags", "retire", "rlp-7", *ledger)
+    assert refused.code == ExitCode.REFUSED
+    assert "carries it" in refused.err
+    assert live.run("deploy", live.new_release(3)).code == ExitCode.PROVED
+    live.world.truth["h4"].faults.add("guard_dead")
+    assert "h4: does not answer" in live.run("flags", "retire", "rlp-7", *ledger).err
+    live.world.truth["h4"].faults.clear()
+    assert live.run("flags", "retire", "rlp-7", *ledger).code == ExitCode.PROVED
+    assert all(host.flags_retired == ("rlp-7",) for host in live.world.truth.values())
+    assert live.run("flags", "retire", "rlp-7", *ledger).code == ExitCode.REFUSED
+    assert live.run("flags", "declare", "rlp-7", "--meaning", "Something else altogether.", *ledger).code == ExitCode.REFUSED
+
+
+def test_a_tombstone_in_the_ledger_is_brought_to_a_fleet_that_has_not_heard(live: Console) -> None:
+    """D05: the ledger is the service's, overlays are the fleet's: each fleet is told by its own command."""
+    ledger = live.folder / "flags.json"
+    live.run("deploy", live.new_release(3))
+    assert live.run("flags", "retire", "rlp-7", "--flags", str(ledger)).code == ExitCode.PROVED
+    for overlay in (live.folder / ".tradeops" / "overlays").iterdir():
+        overlay.unlink()
+    for host in live.world.truth.values():
+        host.overlay, host.flags_retired = 0, ()
+    assert live.run("flags", "retire", "rlp-7", "--flags", str(ledger)).code == ExitCode.PROVED
+    assert live.world.truth["h1"].flags_retired == ("rlp-7",)
+
+
+def test_flags_are_shown_by_release_and_host(live: Console) -> None:
+    """Which release makes what of it, where it is in force now, and who does not answer."""
+    live.world.truth["h8"].faults.add("guard_dead")
+    said = live.run("flags", "list", "--flags", str(live.folder / "flags.json"), "--json").document
+    flag = said["flags"][0]
+    assert list(flag["releases"].values()) == ["on", "unknown"]
+    assert flag["active_on"] == [f"h{n}" for n in range(1, 8)]
+    assert said["silent"] == ["h8"]
