@@ -23,7 +23,7 @@ from tradeops.contracts.host import HostFile
 from tradeops.contracts.identity import Identity
 from tradeops.contracts.layout import HostLayout
 from tradeops.contracts.manifest import PREDICATE_TYPE, STATEMENT_TYPE, Flag, Limits, Manifest, Release, Start
-from tradeops.contracts.pages import StopPage, pack_latch
+from tradeops.contracts.pages import Narrowing, StopPage, pack_latch
 from tradeops.contracts.policy import SCHEMA as POLICY_SCHEMA
 from tradeops.contracts.policy import VERBS, Person, Policy
 from tradeops.contracts.signature import RunKey
@@ -165,7 +165,7 @@ class Permit:
         self.page = StopPage(layout.stop_page, writable=True)
         self.epoch = 1
         self.may_send = False
-        self.scopes: tuple[Scope, ...] = ()
+        self.narrowing = Narrowing()
         self.generation = 0
         self._clock = clock
 
@@ -177,13 +177,13 @@ class Permit:
             beat_ns=self._clock.monotonic_ns(),
             latch_cleared=0,
             scope_generation=self.generation,
-            scopes=self.scopes,
+            narrowing=self.narrowing,
             durable=False,
         )
 
-    def say(self, may_send: bool, *scopes: Scope) -> None:
+    def say(self, may_send: bool, *scopes: Scope, flow_cap_ppm: int | None = None) -> None:
         """Say something new."""
-        self.may_send, self.scopes = may_send, scopes
+        self.may_send, self.narrowing = may_send, Narrowing(scopes, flow_cap_ppm)
         self.epoch += 1
         self.generation += 1
         self.beat()

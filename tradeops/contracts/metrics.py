@@ -38,6 +38,8 @@ class Gauge(StrEnum):
     FEED_AGE_S = "feed_age_seconds"
     VITALS_AGE_S = "vitals_age_seconds"
     TRADING = "trading"
+    FLOW_CAP = "flow_cap_ratio"
+    """The share of decisions that this trader takes: the tighter of the overlay's cap and a run's; 1 without either (D08)."""
     PATH_CHECK = "path_check"
     """1: passed on every venue since start. 0: not yet, for want of a permit, a session or a quote. -1: failed (D17)."""
 

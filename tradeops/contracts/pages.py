@@ -7,11 +7,11 @@ Stop page (4,096 bytes, written in place, never renamed or truncated):
     24  Q   beat_ns: the guard's CLOCK_MONOTONIC
     32  Q   latch_cleared: the latch word that the guard has acted on and a permit has ended
     40  Q   scope_generation
-    48  I   scope_length, I scope_crc: of the JSON at 128
+    48  I   length, I crc32 of the JSON at 128
     56  I   crc32 of bytes 0..56
     64  Q   latch: written by the agent alone; differs from latch_cleared = halted
     72  Q   the same with all bits turned; any other value = halted
-    128 ..  scopes blocked, JSON list of contracts.directive.Scope
+    128 ..  what narrows the trading, JSON of Narrowing; nothing when nothing does
 The guard alone writes 0..64 and 128.., the agent alone 64..80: no word has two writers.
 
 Vitals page (131,072 bytes): two buffers, each header + JSON of contracts.status.Vitals.
@@ -43,8 +43,8 @@ _STOP_HEAD: Final = struct.Struct("<8sQQQQQII")
 _CRC: Final = struct.Struct("<I")
 _LATCH: Final = struct.Struct("<QQ")
 _LATCH_AT: Final = 64
-_SCOPE_AT: Final = 128
-SCOPE_BYTES_MAX: Final = STOP_BYTES - _SCOPE_AT
+_NARROWING_AT: Final = 128
+NARROWING_BYTES_MAX: Final = STOP_BYTES - _NARROWING_AT
 _ALL_BITS: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 VITALS_BYTES: Final = 131072
@@ -56,6 +56,23 @@ VITALS_PAYLOAD_MAX: Final = _BUFFER_AT[1] - _BUFFER_AT[0] - _BUFFER_HEAD.size
 _RETRIES: Final = 8
 
 
+class Narrowing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Trading, but not all of it. scopes: subsets blocked.  flow_cap_ppm: share of signals that a run lets the host take.
+
+    A gate that does not know a field cannot obey it: the page does not add up for it, and it is halted.
+    """
+
+    scopes: tuple[Scope, ...] = ()
+    flow_cap_ppm: int | None = None
+
+    def pack(self) -> bytes:
+        """The bytes at 128."""
+        return b"" if self == UNNARROWED else msgspec.json.encode(self)
+
+
+UNNARROWED: Final = Narrowing()
+
+
 @dataclass(frozen=True)
 class StopWords:
     """A stop page as read. `latched`: the agent's latch stands."""
@@ -65,15 +82,15 @@ class StopWords:
     beat_ns: int
     latch_cleared: int
     scope_generation: int
-    scopes: tuple[Scope, ...]
+    narrowing: Narrowing
     latch: int
     latched: bool
 
 
-def pack_stop(*, epoch: int, may_send: bool, beat_ns: int, latch_cleared: int, scope_generation: int, scopes: bytes) -> bytes:
-    """The guard's words 0..60, for `scopes` as the JSON at 128."""
+def pack_stop(*, epoch: int, may_send: bool, beat_ns: int, latch_cleared: int, scope_generation: int, narrowing: bytes) -> bytes:
+    """The guard's words 0..60, for `narrowing` as the JSON at 128."""
     head = _STOP_HEAD.pack(
-        STOP_MAGIC, epoch, MAY_SEND if may_send else 0, beat_ns, latch_cleared, scope_generation, len(scopes), zlib.crc32(scopes)
+        STOP_MAGIC, epoch, MAY_SEND if may_send else 0, beat_ns, latch_cleared, scope_generation, len(narrowing), zlib.crc32(narrowing)
     )
     return head + _CRC.pack(zlib.crc32(head))
 
@@ -88,19 +105,19 @@ def parse_stop(page: bytes) -> StopWords | None:
     if len(page) != STOP_BYTES:
         return None
     head = page[: _STOP_HEAD.size]
-    magic, epoch, may_send, beat_ns, cleared, generation, length, scope_crc = _STOP_HEAD.unpack(head)
+    magic, epoch, may_send, beat_ns, cleared, generation, length, narrowing_crc = _STOP_HEAD.unpack(head)
     (crc,) = _CRC.unpack_from(page, _STOP_HEAD.size)
     latch, inverse = _LATCH.unpack_from(page, _LATCH_AT)
-    if magic != STOP_MAGIC or crc != zlib.crc32(head) or length > SCOPE_BYTES_MAX or latch ^ inverse != _ALL_BITS:
+    if magic != STOP_MAGIC or crc != zlib.crc32(head) or length > NARROWING_BYTES_MAX or latch ^ inverse != _ALL_BITS:
         return None
-    scope_json = page[_SCOPE_AT : _SCOPE_AT + length]
-    if zlib.crc32(scope_json) != scope_crc:
+    body = page[_NARROWING_AT : _NARROWING_AT + length]
+    if zlib.crc32(body) != narrowing_crc:
         return None
     try:
-        scopes = parse(scope_json, tuple[Scope, ...]) if length else ()
+        narrowing = parse(body, Narrowing) if length else UNNARROWED
     except msgspec.DecodeError:
         return None
-    return StopWords(epoch, may_send == MAY_SEND, beat_ns, cleared, generation, scopes, latch, latch != cleared)
+    return StopWords(epoch, may_send == MAY_SEND, beat_ns, cleared, generation, narrowing, latch, latch != cleared)
 
 
 class StopPage:
@@ -130,7 +147,7 @@ class StopPage:
         """A halted page of the right size. Raises OSError; FileExistsError when there is one."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            head = pack_stop(epoch=1, may_send=False, beat_ns=0, latch_cleared=0, scope_generation=0, scopes=b"")
+            head = pack_stop(epoch=1, may_send=False, beat_ns=0, latch_cleared=0, scope_generation=0, narrowing=b"")
             os.write(fd, head.ljust(_LATCH_AT, b"\0") + pack_latch(0).ljust(STOP_BYTES - _LATCH_AT, b"\0"))
             os.fsync(fd)
         finally:
@@ -169,26 +186,26 @@ class StopPage:
         beat_ns: int,
         latch_cleared: int,
         scope_generation: int,
-        scopes: tuple[Scope, ...],
+        narrowing: Narrowing,
         durable: bool,
     ) -> None:
         """Set the guard's words; `durable` waits for the disk (every change of meaning; not for a mere beat).
 
-        Raises OSError; ValueError when the scopes do not fit.
+        Raises OSError; ValueError when the narrowing does not fit.
         """
-        scope_json = msgspec.json.encode(scopes) if scopes else b""
-        if len(scope_json) > SCOPE_BYTES_MAX:
-            raise ValueError(f"scopes take {len(scope_json)} bytes, {SCOPE_BYTES_MAX} fit")
+        body = narrowing.pack()
+        if len(body) > NARROWING_BYTES_MAX:
+            raise ValueError(f"the narrowing takes {len(body)} bytes, {NARROWING_BYTES_MAX} fit")
         fd = self._writable_fd()
-        if scope_json:
-            os.pwrite(fd, scope_json, _SCOPE_AT)
+        if body:
+            os.pwrite(fd, body, _NARROWING_AT)
         head = pack_stop(
             epoch=epoch,
             may_send=may_send,
             beat_ns=beat_ns,
             latch_cleared=latch_cleared,
             scope_generation=scope_generation,
-            scopes=scope_json,
+            narrowing=body,
         )
         os.pwrite(fd, head, 0)
         if durable:
@@ -200,7 +217,7 @@ class StopPage:
 
     def mend(self, *, epoch: int, latch: int) -> None:
         """Whole again after damage, halted: the one time the guard writes the agent's word, as last seen. Raises OSError."""
-        head = pack_stop(epoch=epoch, may_send=False, beat_ns=0, latch_cleared=latch, scope_generation=0, scopes=b"")
+        head = pack_stop(epoch=epoch, may_send=False, beat_ns=0, latch_cleared=latch, scope_generation=0, narrowing=b"")
         os.pwrite(self._writable_fd(), head.ljust(_LATCH_AT, b"\0") + pack_latch(latch).ljust(STOP_BYTES - _LATCH_AT, b"\0"), 0)
         self.sync()
 

@@ -7,12 +7,11 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from tradeops.base.clock import NS_PER_MS, Clock
 from tradeops.base.logs import event
-from tradeops.contracts.pages import SCOPE_BYTES_MAX
+from tradeops.contracts.pages import NARROWING_BYTES_MAX, UNNARROWED, Narrowing
 from tradeops.guard import marks
 from tradeops.guard.admit import Refusal
 from tradeops.guard.marks import Decision, Now
@@ -181,7 +180,7 @@ class Memory:
 
 def words_of(state: State, now: Now) -> Words:
     """What the page is to mean. Subsets that do not fit on it stop everything."""
-    scopes = marks.blocked_scopes(state)
-    if scopes and len(msgspec.json.encode(scopes)) > SCOPE_BYTES_MAX:
-        return Words(False, (), state.latch_cleared)
-    return Words(marks.trading(state, now), scopes, state.latch_cleared)
+    narrowing = Narrowing(marks.blocked_scopes(state), state.flow_cap_ppm)
+    if len(narrowing.pack()) > NARROWING_BYTES_MAX:
+        return Words(False, UNNARROWED, state.latch_cleared)
+    return Words(marks.trading(state, now), narrowing, state.latch_cleared)

@@ -54,6 +54,8 @@ class State(msgspec.Struct, frozen=True):
     state was lost together with its list of spent ids.  kills_ended: ids that a permit has ended.  token, active: of the
     newest activation, and the slot that it went to.  latch_seen: the agent's word whose kills are taken over;
     latch_cleared: the one permits ended.
+    fence, fence_run: the highest seen, and whose it is.  leased_ns: when that run's newest lease was signed, by its clock.
+    flow_cap_ppm: share of the signals that the run leaves to this host; outlives a lease that lapses.
     """
 
     schema: str = SCHEMA
@@ -70,6 +72,9 @@ class State(msgspec.Struct, frozen=True):
     symbols_blocked: tuple[str, ...] = ()
     lease: Lease | None = None
     fence: int = 0
+    fence_run: str = ""
+    leased_ns: int = 0
+    flow_cap_ppm: int | None = None
     token: int = 0
     active: str = SLOTS[0]
     latch_seen: int = 0

@@ -7,8 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tradeops.contracts.directive import Scope
-from tradeops.contracts.pages import StopPage, StopWords
+from tradeops.contracts.pages import UNNARROWED, Narrowing, StopPage, StopWords
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Words:
     """What the page is to mean. A change of these is a change of meaning and takes a new epoch."""
 
     may_send: bool = False
-    scopes: tuple[Scope, ...] = ()
+    narrowing: Narrowing = UNNARROWED
     latch_cleared: int = 0
 
 
@@ -49,7 +48,7 @@ class StopKeeper:
 
     def publish(self, words: Words, *, epoch: int, beat_ns: int) -> None:
         """Make the page mean `words`, at once; `sync` makes it durable. Raises OSError, ValueError: the page is lost."""
-        if words.scopes != self.words.scopes:
+        if words.narrowing != self.words.narrowing:
             self._generation += 1
         if words.may_send:
             self.stopped_at = None
@@ -74,7 +73,7 @@ class StopKeeper:
             beat_ns=beat_ns,
             latch_cleared=self.words.latch_cleared,
             scope_generation=self._generation,
-            scopes=self.words.scopes,
+            narrowing=self.words.narrowing,
             durable=False,
         )
         self._beat_ns = beat_ns
@@ -102,8 +101,8 @@ class StopKeeper:
         if found is None:
             return "the stop page does not add up"
         self.latch = found.latch
-        mine = (self.epoch, self.words.may_send, self._beat_ns, self.words.latch_cleared, self._generation, self.words.scopes)
-        if (found.epoch, found.may_send, found.beat_ns, found.latch_cleared, found.scope_generation, found.scopes) != mine:
+        mine = (self.epoch, self.words.may_send, self._beat_ns, self.words.latch_cleared, self._generation, self.words.narrowing)
+        if (found.epoch, found.may_send, found.beat_ns, found.latch_cleared, found.scope_generation, found.narrowing) != mine:
             return "the stop page was written by somebody else"
         return ""
 

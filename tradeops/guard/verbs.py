@@ -14,6 +14,7 @@ from tradeops.contracts.codec import convert, unknown_fields
 from tradeops.contracts.directive import Verb
 from tradeops.contracts.entitle import RUN_VERBS
 from tradeops.contracts.status import Mark, MarkKind
+from tradeops.contracts.units import PPM
 from tradeops.guard import marks
 from tradeops.guard.admit import Refusal
 from tradeops.guard.marks import KILLS_ENDED_MAX, MARKS_MAX, Decision, Facts, Now, Order
@@ -155,26 +156,38 @@ def _activate(state: State, order: Order, facts: Facts, now: Now) -> Decision:
 
 
 def _lease(state: State, order: Order, facts: Facts, now: Now) -> Decision:
-    args = order.directive.args
-    _known_args(args, {"lease_s", "fence"})
-    lease_s, fence = _count(args, "lease_s"), _count(args, "fence", default=0)
-    run = order.run or order.directive.run
+    """The run's word on how long this host trades without it, and on how much of the flow it takes meanwhile."""
+    directive, args = order.directive, order.directive.args
+    _known_args(args, {"lease_s", "fence", "flow_cap_ppm"})
+    lease_s, fence = _count(args, "lease_s"), _count(args, "fence")
+    cap_ppm = _count(args, "flow_cap_ppm") if "flow_cap_ppm" in args else None
+    run = order.run or directive.run
     if run is None:
         raise Refusal("no_run", "a lease names its run")
     if lease_s > LEASE_S_MAX:
         raise Refusal("too_long", f"a lease of {lease_s} s; at most {LEASE_S_MAX}")
-    if fence < state.fence:
-        raise Refusal("fenced", f"fence {fence}, {state.fence} was seen: another run has taken over")
+    if cap_ppm is not None and (cap_ppm > PPM or not lease_s):
+        raise Refusal("malformed", f"args.flow_cap_ppm is {cap_ppm}: at most {PPM}, and none with a lease that ends", status=400)
+    _in_charge(state, run, fence, directive.issued_ns)
+    kept = tuple(mark for mark in state.marks if not (mark.kind is MarkKind.HOLD and mark.run == run))
+    lease = Lease(run, fence, lease_s, now.monotonic_ns + lease_s * NS_PER_S) if lease_s else None
+    taken = replace(state, marks=kept, lease=lease, fence=fence, fence_run=run, leased_ns=directive.issued_ns)
+    return Decision(replace(taken, flow_cap_ppm=cap_ppm))
+
+
+def _in_charge(state: State, run: str, fence: int, issued_ns: int) -> None:
+    """A fence belongs to one run, and what that run signed later counts. Raises Refusal."""
+    if fence < state.fence or (fence == state.fence and state.fence_run not in ("", run)):
+        raise Refusal("fenced", f"fence {fence} of run {run}; {state.fence} of {state.fence_run or 'another run'} was seen")
     hold = next((mark for mark in state.marks if mark.kind is MarkKind.HOLD and mark.run == run), None)
     if hold is not None and fence <= state.fence:
         raise Refusal("held", f"{hold.id} stands", "take the run up again under a higher fence, or one person resumes")
-    kept = tuple(mark for mark in state.marks if not (mark.kind is MarkKind.HOLD and mark.run == run))
-    lease = Lease(run, fence, lease_s, now.monotonic_ns + lease_s * NS_PER_S) if lease_s else None
-    return Decision(replace(state, marks=kept, lease=lease, fence=fence))
+    if fence == state.fence and issued_ns < state.leased_ns:
+        raise Refusal("older", "a lease that this run signed later was taken", "it came late; the newer one stands")
 
 
-def _count(args: dict[str, Any], name: str, *, default: int | None = None) -> int:
-    value = args.get(name, default)
+def _count(args: dict[str, Any], name: str) -> int:
+    value = args.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise Refusal("malformed", f"args.{name} is {value!r}, not a whole number of zero or more", status=400)
     return value

@@ -60,6 +60,7 @@ def status_of(guard: Guard) -> Status:
         token=state.token,
         standby=beside.vitals if beside.alive else None,
         standby_age_ms=_age_ms(beside) if beside.alive else None,
+        flow_cap_ppm=state.flow_cap_ppm,
     )
 
 

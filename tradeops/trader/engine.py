@@ -93,8 +93,12 @@ class Engine:
         self._dirty[tracked.order.venue].add(tracked.order.symbol)
 
     def on_look(self, message: Looked) -> None:
-        """The stop page, and the time: decide what a pause between two decisions held back, and what went stale unseen."""
+        """The stop page, and the time: decide what a pause between two decisions held back, and what went stale unseen.
+
+        The tighter of the overlay's cap on the flow and the run's holds.
+        """
         self.verdict = message.verdict
+        self._placing.flow.set_cap(min(self._placing.terms.flow_cap_ppm, message.verdict.flow_cap_ppm))
         for venue, market in self._markets.items():
             self._dirty[venue] |= {symbol for symbol in self._placing.terms.symbols if market.fault(symbol, message.now_ns)}
         self.decide()
@@ -131,8 +135,9 @@ class Engine:
         planned = plan(signals, open_orders, self._placing.terms.tolerance_ppm)
         for tracked in planned.cancels:
             self._placing.cancel(tracked)
-        for signal in planned.places:
-            self._placing.place(signal, venue, quoted_ns=view.quote.local_ns if view else now_ns)
+        if view is not None:
+            for signal in planned.places:
+                self._placing.offer(signal, venue, view.quote)
 
     def on_terms(self) -> None:
         """New terms: ask the strategy anew about everything."""

@@ -9,13 +9,13 @@ from functools import partial
 from tradeops.base.clock import Clock
 from tradeops.base.logs import event
 from tradeops.contracts.metrics import Counter, Latency
-from tradeops.contracts.units import PPM
+from tradeops.trader.flow import Flow
 from tradeops.trader.gate.gate import Gate
 from tradeops.trader.gate.verdict import Cause
 from tradeops.trader.journal import JournalError
 from tradeops.trader.ledger import Ledger
 from tradeops.trader.market.market import Market
-from tradeops.trader.messages import Order, OrderEvent, Signal
+from tradeops.trader.messages import Order, OrderEvent, Quote, Signal
 from tradeops.trader.orders.book import Tracked
 from tradeops.trader.orders.ids import cancel_id, client_id
 from tradeops.trader.risk.check import Facts, check
@@ -44,6 +44,7 @@ class Placing:
         terms: Terms,
     ) -> None:
         self.terms = terms
+        self.flow = Flow()
         self.denied: dict[Code, int] = {}
         self._ledger = ledger
         self._gate = gate
@@ -52,16 +53,21 @@ class Placing:
         self._standing = standing
         self._clock = clock
         self._rate = MessageRate()
-        self._flow_credit = 0
         self._pending: list[tuple[Tracked, int]] = []
+
+    def offer(self, signal: Signal, venue: str, quote: Quote) -> None:
+        """Place what the cap on the flow leaves to this host of a signal decided on `quote`. Raises JournalError."""
+        terms, position = self.terms, self._ledger.positions.quantity(signal.symbol)
+        taken = self.flow.take(signal, terms.tags.strategy, quote, position=position, tolerance_ppm=terms.tolerance_ppm)
+        if taken.left:
+            self._telemetry.count(Counter.SIGNALS_CAPPED)
+        if taken.signal is not None:
+            self.place(taken.signal, venue, quoted_ns=quote.local_ns, reduce=taken.signal is not signal)
 
     def place(
         self, signal: Signal, venue: str, *, quoted_ns: int, tif: Tif = Tif.DAY, reduce: bool = False, path_check: bool = False
     ) -> Tracked | None:
-        """Make an order of a signal and judge it; None: denied, or outside the share of flow. Raises JournalError."""
-        if not path_check and not self._flows():
-            self._telemetry.count(Counter.SIGNALS_CAPPED)
-            return None
+        """Make an order of a signal and judge it; None: denied. Raises JournalError."""
         self._telemetry.count(Counter.SIGNALS)
         sequence = self._ledger.next_sequence()
         order = Order(
@@ -120,14 +126,6 @@ class Placing:
     def _withheld(self, tracked: Tracked, cause: str) -> None:
         self._ledger.happen(tracked, OrderEvent.WITHHELD, cause)
         self._telemetry.count(Counter.ORDERS_WITHHELD)
-
-    def _flows(self) -> bool:
-        """Let the capped share of signals through, evenly: the n-th, 2n-th, … (D08)."""
-        self._flow_credit += min(PPM, self.terms.flow_ppm)
-        if self._flow_credit < PPM:
-            return False
-        self._flow_credit -= PPM
-        return True
 
     def _deny(self, order: Order, denial: Denial) -> None:
         self._telemetry.count(Counter.ORDERS_DENIED)

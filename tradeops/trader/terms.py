@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tradeops.contracts.binding import Instrument, Overlay
 from tradeops.contracts.flags import active_flags
+from tradeops.contracts.units import PPM
 from tradeops.trader import flags
 from tradeops.trader.config import TraderConfig, ns
 from tradeops.trader.mandate import Mandate
@@ -15,12 +16,10 @@ from tradeops.trader.risk.limits import Limits, tightest, unknown
 from tradeops.trader.strategy.quoter import QuoterSettings
 from tradeops.wire.protocol import Tags
 
-_ALL_FLOW_PPM = 1_000_000
-
 
 @dataclass(frozen=True)
 class Terms:
-    """flow_ppm: the share of signals that may become orders.  flags: active id -> digest of its meaning."""
+    """flow_cap_ppm: the share of decisions that the overlay leaves to this host.  flags: active id -> digest of its meaning."""
 
     limits: Limits
     bounds: Bounds
@@ -32,7 +31,7 @@ class Terms:
     tolerance_ppm: int
     requote_ns: int
     path_away_ppm: int
-    flow_ppm: int
+    flow_cap_ppm: int
     flags: Mapping[str, str]
     overlay_number: int
 
@@ -58,7 +57,7 @@ def terms(mandate: Mandate, config: TraderConfig, overlay: Overlay | None) -> Te
         tolerance_ppm=config.strategy.tolerance_ppm,
         requote_ns=ns(config.strategy.requote),
         path_away_ppm=config.path_check.away_ppm,
-        flow_ppm=_ALL_FLOW_PPM if overlay is None or overlay.flow_cap_ppm is None else max(0, overlay.flow_cap_ppm),
+        flow_cap_ppm=PPM if overlay is None or overlay.flow_cap_ppm is None else max(0, overlay.flow_cap_ppm),
         flags=active,
         overlay_number=overlay.number if overlay else 0,
     )

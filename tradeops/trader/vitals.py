@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tradeops.contracts.identity import Identity
 from tradeops.contracts.metrics import Gauge
 from tradeops.contracts.status import Vitals
-from tradeops.contracts.units import UNIT
+from tradeops.contracts.units import PPM, UNIT
 from tradeops.trader.gate.gate import Gate
 from tradeops.trader.gate.verdict import Verdict
 from tradeops.trader.ledger import Ledger
@@ -101,6 +101,7 @@ class VitalsMaker:
             Gauge.PNL.value: totals.pnl / UNIT,
             Gauge.DRAWDOWN.value: (self._peak - totals.pnl) / UNIT,
             Gauge.TRADING.value: float(self._standing.may_place(verdict)),
+            Gauge.FLOW_CAP.value: self._placing.flow.cap_ppm / PPM,
             Gauge.PATH_CHECK.value: float(path_check),
         }
         if feed_age_ns >= 0:

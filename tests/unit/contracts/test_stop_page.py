@@ -11,16 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradeops.contracts.directive import Scope
-from tradeops.contracts.pages import MAY_SEND, SCOPE_BYTES_MAX, STOP_BYTES, StopPage, pack_latch, pack_stop, parse_stop
+from tradeops.contracts.pages import MAY_SEND, NARROWING_BYTES_MAX, STOP_BYTES, Narrowing, StopPage, pack_latch, pack_stop, parse_stop
 
-SCOPES = b'[{"venues":["X"],"symbols":[],"strategies":[]}]'
+NARROWED = b'{"scopes":[{"venues":["X"],"symbols":[],"strategies":[]}],"flow_cap_ppm":10000}'
 ALL_BITS = (1 << 64) - 1
 
 
-def page(*, may_send: bool = True, epoch: int = 5, beat_ns: int = 77, latch: int = 2, cleared: int = 2, scopes: bytes = SCOPES) -> bytes:
+def page(
+    *, may_send: bool = True, epoch: int = 5, beat_ns: int = 77, latch: int = 2, cleared: int = 2, narrowed: bytes = NARROWED
+) -> bytes:
     """A whole page."""
-    head = pack_stop(epoch=epoch, may_send=may_send, beat_ns=beat_ns, latch_cleared=cleared, scope_generation=3, scopes=scopes)
-    return (head.ljust(64, b"\0") + pack_latch(latch)).ljust(128, b"\0") + scopes.ljust(STOP_BYTES - 128, b"\0")
+    head = pack_stop(epoch=epoch, may_send=may_send, beat_ns=beat_ns, latch_cleared=cleared, scope_generation=3, narrowing=narrowed)
+    return (head.ljust(64, b"\0") + pack_latch(latch)).ljust(128, b"\0") + narrowed.ljust(STOP_BYTES - 128, b"\0")
 
 
 def may_send(data: bytes) -> bool:
@@ -34,15 +36,15 @@ def test_golden_bytes() -> None:
     hand = bytearray(STOP_BYTES)
     hand[0:8] = b"TOSTOP01"
     hand[8:48] = struct.pack("<QQQQQ", 5, 0x54524144454F4B21, 77, 2, 3)
-    hand[48:56] = struct.pack("<II", len(SCOPES), zlib.crc32(SCOPES))
+    hand[48:56] = struct.pack("<II", len(NARROWED), zlib.crc32(NARROWED))
     hand[56:60] = struct.pack("<I", zlib.crc32(bytes(hand[0:56])))
     hand[64:80] = struct.pack("<QQ", 2, ALL_BITS - 2)
-    hand[128 : 128 + len(SCOPES)] = SCOPES
+    hand[128 : 128 + len(NARROWED)] = NARROWED
     assert page() == bytes(hand)
     words = parse_stop(bytes(hand))
     assert words is not None
     assert (words.epoch, words.may_send, words.beat_ns, words.latch_cleared, words.scope_generation) == (5, True, 77, 2, 3)
-    assert (words.latch, words.latched, words.scopes) == (2, False, (Scope(venues=("X",)),))
+    assert (words.latch, words.latched, words.narrowing) == (2, False, Narrowing((Scope(venues=("X",)),), 10_000))
 
 
 @given(st.binary(max_size=STOP_BYTES + 8))
@@ -53,7 +55,7 @@ def test_foreign_bytes_never_say_may_send(data: bytes) -> None:
     assert not may_send(data.ljust(STOP_BYTES, b"\xff"))
 
 
-@given(at=st.integers(0, 127 + len(SCOPES)), flip=st.integers(1, 255))
+@given(at=st.integers(0, 127 + len(NARROWED)), flip=st.integers(1, 255))
 def test_a_changed_byte_never_turns_halted_into_may_send(at: int, flip: int) -> None:
     """K06: one byte of a halted page changed, in any place, is still halted."""
     for halted in (page(may_send=False), page(latch=3)):
@@ -86,13 +88,15 @@ def test_a_torn_write_shows_the_old_or_the_new_words_or_none(cut: int, epoch: in
     assert not may_send(torn) or torn == old
 
 
-def test_scopes_that_do_not_add_up_halt() -> None:
-    """Other bytes than were counted, and bytes that are counted and yet no scopes."""
+def test_a_narrowing_that_does_not_add_up_halts() -> None:
+    """Other bytes than were counted, and bytes that are counted and yet mean nothing to this reader: it could not obey them."""
     data = bytearray(page())
     data[130] ^= 1
     assert parse_stop(bytes(data)) is None
-    assert parse_stop(page(scopes=b"not json")) is None
-    assert parse_stop(page(scopes=b'{"venues":1}')) is None
+    assert parse_stop(page(narrowed=b"not json")) is None
+    assert parse_stop(page(narrowed=b'{"scopes":1}')) is None
+    assert parse_stop(page(narrowed=b'{"flow_cap_ppm":"all"}')) is None
+    assert parse_stop(page(narrowed=b'{"desks":["d1"]}')) is None
 
 
 def test_a_new_page_is_halted(tmp_path: Path) -> None:
@@ -114,11 +118,11 @@ def test_what_the_guard_writes_the_trader_reads(tmp_path: Path) -> None:
     StopPage.create(path)
     guard, trader = StopPage(path, writable=True), StopPage(path, writable=False)
     scopes = (Scope(symbols=("AAA",)), Scope(strategies=("s1",), venues=("X",)))
-    for said in (True, False):
-        guard.write(epoch=9, may_send=said, beat_ns=1, latch_cleared=0, scope_generation=4, scopes=scopes, durable=said)
+    for said, narrowing in ((True, Narrowing(scopes)), (True, Narrowing((), 50_000)), (True, Narrowing()), (False, Narrowing(scopes, 0))):
+        guard.write(epoch=9, may_send=said, beat_ns=1, latch_cleared=0, scope_generation=4, narrowing=narrowing, durable=said)
         words = trader.read()
         assert words is not None
-        assert (words.epoch, words.may_send, words.scopes) == (9, said, scopes)
+        assert (words.epoch, words.may_send, words.narrowing) == (9, said, narrowing)
     guard.close()
     trader.close()
 
@@ -131,7 +135,7 @@ def test_the_guards_writes_leave_the_agents_word(tmp_path: Path) -> None:
         agent.seek(64)
         agent.write(pack_latch(1))
     guard = StopPage(path, writable=True)
-    guard.write(epoch=2, may_send=True, beat_ns=1, latch_cleared=0, scope_generation=0, scopes=(), durable=True)
+    guard.write(epoch=2, may_send=True, beat_ns=1, latch_cleared=0, scope_generation=0, narrowing=Narrowing(), durable=True)
     words = guard.read()
     assert words is not None
     assert words.may_send
@@ -199,7 +203,7 @@ def test_a_closed_or_read_only_page_is_not_written(tmp_path: Path) -> None:
             opened.sync()
 
 
-def test_scopes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_a_narrowing_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     """The page keeps its old words."""
     path = tmp_path / "stop.page"
     StopPage.create(path)
@@ -212,7 +216,7 @@ def test_scopes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
             beat_ns=0,
             latch_cleared=0,
             scope_generation=1,
-            scopes=(Scope(symbols=("A" * SCOPE_BYTES_MAX,)),),
+            narrowing=Narrowing((Scope(symbols=("A" * NARROWING_BYTES_MAX,)),)),
             durable=True,
         )
     assert path.read_bytes() == before

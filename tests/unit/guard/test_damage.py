@@ -11,7 +11,7 @@ import pytest
 from tests.support.guardhost import GuardHost
 from tests.support.wait import until
 from tradeops.base.clock import NS_PER_S
-from tradeops.contracts.pages import STOP_BYTES, StopPage
+from tradeops.contracts.pages import STOP_BYTES, Narrowing, StopPage
 
 DAY_NS = 24 * 3600 * NS_PER_S
 
@@ -41,7 +41,13 @@ def _forge(path: Path) -> None:
     words = page.read()
     assert words
     page.write(
-        epoch=words.epoch + 5, may_send=True, beat_ns=words.beat_ns, latch_cleared=words.latch, scope_generation=9, scopes=(), durable=False
+        epoch=words.epoch + 5,
+        may_send=True,
+        beat_ns=words.beat_ns,
+        latch_cleared=words.latch,
+        scope_generation=9,
+        narrowing=Narrowing(),
+        durable=False,
     )
     page.close()
 

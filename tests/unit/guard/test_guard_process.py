@@ -16,7 +16,7 @@ from tradeops.base.clock import NS_PER_S, SystemClock
 from tradeops.contracts.directive import Scope, Verb
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.identity import IdentityReport
-from tradeops.contracts.pages import StopPage, pack_latch
+from tradeops.contracts.pages import Narrowing, StopPage, pack_latch
 from tradeops.contracts.status import Health, MarkKind
 
 DAY_NS = 24 * 3600 * NS_PER_S
@@ -222,6 +222,29 @@ def test_a_run_halts_leases_and_resumes_its_own(host: GuardHost) -> None:
     assert host.page_says_send()
 
 
+def test_a_runs_cap_is_on_the_page_and_survives_the_guard(fresh: GuardHost) -> None:
+    """At once under a new epoch, which the trader acknowledges; after SIGKILL and a restart as before; gone with the lease."""  # D08
+
+    def cap() -> int | None:
+        page = StopPage(fresh.layout.stop_page, writable=False)
+        words = page.read()
+        page.close()
+        assert words and words.may_send and words.narrowing.flow_cap_ppm == fresh.status().flow_cap_ppm
+        return words.narrowing.flow_cap_ppm
+
+    fresh.permit()
+    first = fresh.post(fresh.people.run_says(Verb.LEASE, args={"lease_s": 60, "fence": 1, "flow_cap_ppm": 10_000}))
+    assert first.accepted and cap() == 10_000
+    until(lambda: (vitals := fresh.status().vitals) is not None and vitals.ack_epoch >= first.epoch, 5)
+    fresh.kill_guard()
+    fresh.start_guard()
+    assert cap() == 10_000
+    assert fresh.post(fresh.people.run_says(Verb.LEASE, args={"lease_s": 60, "fence": 1, "flow_cap_ppm": 50_000})).accepted
+    assert cap() == 50_000
+    assert fresh.post(fresh.people.run_says(Verb.LEASE, args={"lease_s": 0, "fence": 1})).accepted
+    assert cap() is None
+
+
 def test_an_overlay_is_laid_before_the_trader(fresh: GuardHost) -> None:
     """Signed as it came, and its blocked symbols in the page at once."""
     fresh.permit()
@@ -232,7 +255,7 @@ def test_an_overlay_is_laid_before_the_trader(fresh: GuardHost) -> None:
     page = StopPage(fresh.layout.stop_page, writable=False)
     words = page.read()
     page.close()
-    assert words and words.may_send and words.scopes == (Scope(symbols=("ABC",)),)
+    assert words and words.may_send and words.narrowing == Narrowing((Scope(symbols=("ABC",)),))
     assert fresh.status().overlay_number == 3
 
 

@@ -220,7 +220,7 @@ def test_subsets_that_do_not_fit_the_page_stop_everything(tmp_path: Path) -> Non
     part = [Mark(MarkKind.KILL, f"k{n}", "x", "x", 1, None, Scope(symbols=(f"SYMBOL{n:04d}",))) for n in range(200)]
     state = State(permit=PERMIT, marks=tuple(part))
     made = memory(tmp_path)
-    assert words_of(state, made.now()) == Words(False, (), 0)
+    assert words_of(state, made.now()) == Words()
     assert words_of(replace(state, marks=tuple(part[:5])), made.now()).may_send
 
 

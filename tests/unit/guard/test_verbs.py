@@ -9,57 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.support.people import FLEET, HOST
+from tests.support.guardstate import ARMED, FIT, NOW, T0, TWO, after, code, laid, later, order, overlay, permit
 from tradeops.base.clock import NS_PER_S
-from tradeops.contracts.codec import encode
-from tradeops.contracts.directive import SCHEMA, Directive, Scope, Verb
+from tradeops.contracts.directive import Scope, Verb
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.status import MarkKind
 from tradeops.guard import marks
 from tradeops.guard.admit import Refusal
 from tradeops.guard.marks import SPENT_MAX, Facts, Now, Order
-from tradeops.guard.state import Permit, Spent, State
+from tradeops.guard.state import Spent, State
 from tradeops.guard.verbs import decide
-
-T0 = 1_000_000 * NS_PER_S
-NOW = Now(T0, 50 * NS_PER_S)
-FIT = Facts(release="sha256:r1")
-ARMED = State(permit=Permit("permit-0", T0 - 9, ("operator-1", "risk-1"), "enrolled", Envelope("", ())), floor_ns=T0 - 10)
-TWO = ("operator-1", "risk-1")
-
-
-def order(verb: Verb, id: str = "d1", *, by: tuple[str, ...] = ("operator-1",), run: str | None = None, **fields: Any) -> Order:
-    """A verified directive, signed a moment ago."""
-    words = {"issued_ns": T0 - 1, "expires_ns": T0 + 60 * NS_PER_S, **fields}
-    directive = Directive(SCHEMA, id, verb, FLEET, (HOST,), "a reason", **words)
-    return Order(directive, Envelope("", ()), by, run)
-
-
-def permit(id: str = "p1", *ends: str, **fields: Any) -> Order:
-    """By two people."""
-    words: dict[str, Any] = {"by": TWO, "ends": ends, "args": {"cause": "repaired"}, **fields}
-    return order(Verb.PERMIT, id, **words)
-
-
-def after(state: State, *orders: Order, facts: Facts = FIT, now: Now = NOW) -> State:
-    """The state when each was taken."""
-    for one in orders:
-        state = decide(state, one, facts, now).state
-    return state
-
-
-def code(state: State, one: Order, facts: Facts = FIT, now: Now = NOW) -> str:
-    """Why it is refused."""
-    with pytest.raises(Refusal) as refusal:
-        decide(state, one, facts, now)
-    assert refusal.value.what
-    return refusal.value.code
-
-
-def later(seconds: float) -> Now:
-    """Both clocks, so much on."""
-    return Now(NOW.wall_ns + int(seconds * NS_PER_S), NOW.monotonic_ns + int(seconds * NS_PER_S))
-
 
 KILLED = after(ARMED, order(Verb.KILL, "k1", issued_ns=T0 - 5))
 
@@ -197,53 +156,6 @@ def test_a_halt_posted_again_is_known_and_a_resumed_one_is_spent() -> None:
     assert code(after(halted, order(Verb.RESUME, "r1", ends=("h1",))), order(Verb.HALT, "h1")) == "replayed"
 
 
-def test_a_lapsed_lease_holds_and_a_higher_fence_takes_the_run_up_again() -> None:
-    """A run that vanishes leaves its hosts held; nothing but the run under a higher fence, or a person, goes on."""
-    leased = after(ARMED, order(Verb.LEASE, "l1", run="run-1", args={"lease_s": 10, "fence": 3}))
-    assert marks.trading(marks.pass_time(leased, later(9)), later(9))
-    held = marks.pass_time(leased, later(10))
-    assert [mark.kind for mark in held.marks] == [MarkKind.HOLD] and held.lease is None
-    assert marks.pass_time(held, later(1000)) == held
-    assert code(held, order(Verb.LEASE, "l2", run="run-1", args={"lease_s": 10, "fence": 3})) == "held"
-    assert code(held, order(Verb.LEASE, "l2", run="run-2", args={"lease_s": 10, "fence": 2})) == "fenced"
-    assert code(held, order(Verb.RESUME, "r1", ends=("hold-run-1",), run="run-1")) == "needs_lease"
-    assert marks.trading(after(held, order(Verb.LEASE, "l3", run="run-1", args={"lease_s": 10, "fence": 4})), NOW)
-    assert marks.trading(after(held, order(Verb.RESUME, "r1", ends=("hold-run-1",))), NOW)
-
-
-def test_a_reboot_ends_a_lease() -> None:
-    """CLOCK_MONOTONIC begins again: the lease counts as lapsed, never as longer."""
-    leased = after(ARMED, order(Verb.LEASE, "l1", run="run-1", args={"lease_s": 10, "fence": 3}))
-    assert not marks.trading(marks.pass_time(leased, Now(NOW.wall_ns, 5)), NOW)
-
-
-def test_a_lease_of_no_seconds_lets_the_host_go() -> None:
-    """A host that has passed its gate does not depend on the operator's machine."""
-    leased = after(ARMED, order(Verb.LEASE, "l1", run="run-1", args={"lease_s": 10, "fence": 3}))
-    passed = after(leased, order(Verb.LEASE, "l2", run="run-1", args={"lease_s": 0, "fence": 3}))
-    assert marks.trading(marks.pass_time(passed, later(10**6)), later(10**6))
-
-
-@pytest.mark.parametrize(
-    ("expected", "args"),
-    [
-        ("malformed", {"lease_s": "long"}),
-        ("malformed", {"lease_s": -1}),
-        ("malformed", {"lease_s": True}),
-        ("too_long", {"lease_s": 10**6}),
-        ("unknown_fields", {"lease_s": 1, "more": 1}),
-    ],
-)
-def test_a_lease_is_refused(expected: str, args: dict[str, Any]) -> None:
-    """Only a bounded, plain number of seconds."""
-    assert code(ARMED, order(Verb.LEASE, "l1", run="run-1", args=args)) == expected
-
-
-def test_a_lease_names_its_run() -> None:
-    """Otherwise nobody could take it up."""
-    assert code(ARMED, order(Verb.LEASE, "l1", args={"lease_s": 1})) == "no_run"
-
-
 def test_standby_ends_with_a_newer_activation() -> None:
     """A token that was seen is worth nothing."""  # O09
     standby = after(replace(ARMED, token=4), order(Verb.STANDBY, "s1"))
@@ -257,17 +169,6 @@ def test_a_hold_is_a_mark_of_its_run() -> None:
     """A run may hold what it has not proved."""
     held = after(ARMED, order(Verb.HOLD, "o1", run="run-1"))
     assert not marks.trading(held, NOW) and held.marks[0].run == "run-1"
-
-
-def overlay(number: int, **fields: Any) -> dict[str, Any]:
-    """args of an overlay directive."""
-    return {"overlay": {"schema": "tradeops/overlay/v1", "fleet": FLEET, "number": number, **fields}}
-
-
-def laid(state: State, number: int, **fields: Any) -> State:
-    """The state with that overlay, its directive kept as a guard keeps it."""
-    one = order(Verb.OVERLAY, f"v{number}", args=overlay(number, **fields))
-    return after(state, Order(one.directive, Envelope.of(encode(one.directive)), one.people))
 
 
 def test_an_overlay_blocks_symbols_at_once_and_only_tightens() -> None:

@@ -89,6 +89,22 @@ def test_permit_trade_kill_restart_permit(three: Three) -> None:
     assert three.host.status().trading
 
 
+def test_a_run_caps_the_flow_of_a_real_trader(three: Three) -> None:
+    """What the guard takes the trader obeys; nothing new is taken at a cap of nothing, and its orders are let go one by one."""  # D08
+    three.trade()
+    people = three.host.people
+
+    def obeys(share: float) -> bool:
+        vitals = three.host.status().vitals
+        return vitals is not None and vitals.gauges["flow_cap_ratio"] == share
+
+    assert three.host.post(people.run_says(Verb.LEASE, args={"lease_s": 60, "fence": 1, "flow_cap_ppm": 500_000})).accepted
+    until(lambda: obeys(0.5), 5)
+    until(lambda: (vitals := three.host.status().vitals) is not None and vitals.counters["signals_capped_total"] > 3, 20)
+    assert three.host.post(people.run_says(Verb.LEASE, args={"lease_s": 0, "fence": 1})).accepted
+    until(lambda: obeys(1), 5)
+
+
 def test_a_halt_stops_and_a_resume_goes_on(three: Three) -> None:
     """One person each."""
     three.trade()

@@ -297,22 +297,6 @@ def test_a_denial_is_counted_by_its_code_and_told_once(start: Start, caplog: pyt
     assert vitals.counters["orders_denied_order_quantity_total"] > 0
 
 
-def test_a_cap_lets_its_share_of_signals_through(start: Start) -> None:
-    """D08: a tenth of the flow is one signal of ten, evenly; capped ones are counted apart, and are no denials."""
-    desk = start()
-    desk.open_path()
-    desk.rooms.set_overlay(overlay(1, flow_cap_ppm=100_000))
-    for _ in range(20):
-        desk.clock.advance_ns(300_000_000)
-        desk.quote()
-        desk.look()
-        for order in desk.session.orders():
-            if _state(desk, order) is State.SENT:
-                desk.report(order, ExecKind.REJECTED)
-    assert len(desk.session.orders()) == 4
-    assert desk.rooms.telemetry.counters["signals_capped_total"] == 36
-
-
 def test_an_overlay_blocks_a_symbol_at_once(start: Start) -> None:
     """Its orders are taken back, and nothing more is placed."""
     desk = start()

@@ -8,6 +8,7 @@ from typing import Final
 
 from tradeops.contracts.directive import Scope
 from tradeops.contracts.pages import StopWords
+from tradeops.contracts.units import PPM
 
 
 class Level(IntEnum):
@@ -55,7 +56,12 @@ class Verdict:
     @property
     def scopes(self) -> tuple[Scope, ...]:
         """Subsets that the page blocks."""
-        return self.words.scopes if self.words else ()
+        return self.words.narrowing.scopes if self.words else ()
+
+    @property
+    def flow_cap_ppm(self) -> int:
+        """The share of signals that a run leaves to this host."""
+        return PPM if self.words is None or self.words.narrowing.flow_cap_ppm is None else self.words.narrowing.flow_cap_ppm
 
 
 MISSING: Final = Verdict(Level.HALTED, Cause.PAGE_MISSING)

@@ -36,9 +36,13 @@ def plan(signals: Iterable[Signal], open_orders: Iterable[Tracked], tolerance_pp
     return Plan(tuple(cancels), tuple(places))
 
 
+def near(price: int, wanted: int, tolerance_ppm: int) -> bool:
+    """Whether an order at `price` need not move for one that is `wanted` elsewhere."""
+    return abs(price - wanted) * PPM <= tolerance_ppm * wanted
+
+
 def _fits(tracked: Tracked, signal: Signal, tolerance_ppm: int) -> bool:
-    away = abs(tracked.order.price - signal.price) * PPM
-    return signal.quantity > 0 and away <= tolerance_ppm * signal.price
+    return signal.quantity > 0 and near(tracked.order.price, signal.price, tolerance_ppm)
 
 
 def _meets_own(signal: Signal, open_orders: tuple[Tracked, ...]) -> bool:
