@@ -9,8 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
-PACKAGES := systemd-container debootstrap iproute2 nftables openssh-client openssh-server pdsh dbus tmux haproxy
-PROGRAMS := systemd-nspawn debootstrap ip nft ssh-keygen sshd pdsh dbus-daemon tmux haproxy
+PACKAGES := systemd-container debootstrap iproute2 nftables openssh-client openssh-server pdsh dbus tmux haproxy prometheus
+PROGRAMS := systemd-nspawn debootstrap ip nft ssh-keygen sshd pdsh dbus-daemon tmux haproxy prometheus
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/'

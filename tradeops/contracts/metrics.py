@@ -37,6 +37,7 @@ class Gauge(StrEnum):
     DRAWDOWN = "drawdown"
     FEED_AGE_S = "feed_age_seconds"
     VITALS_AGE_S = "vitals_age_seconds"
+    STARTED_AT_S = "process_start_time_seconds"
     TRADING = "trading"
     FLOW_CAP = "flow_cap_ratio"
     """The share of decisions that this trader takes: the tighter of the overlay's cap and a run's; 1 without either (D08)."""

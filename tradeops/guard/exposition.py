@@ -48,6 +48,7 @@ def _own_gauges(vitals: Vitals | None, age_ms: float | None) -> dict[str, float]
     gauges: dict[str, float] = dict(vitals.gauges) if vitals else {}
     if vitals is not None and age_ms is not None:
         gauges[Gauge.VITALS_AGE_S] = age_ms / 1000
+        gauges[Gauge.STARTED_AT_S] = vitals.identity.started_wall_ns / NS_PER_S
         if vitals.feed_age_ns:
             gauges[Gauge.FEED_AGE_S] = max(vitals.feed_age_ns.values()) / NS_PER_S
     return gauges

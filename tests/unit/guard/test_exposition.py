@@ -8,7 +8,7 @@ from tradeops.contracts.identity import Identity
 from tradeops.contracts.status import STATUS_SCHEMA, Histogram, Status, Vitals
 from tradeops.guard.exposition import exposition
 
-IDENTITY = Identity("trader", "sha256:r", "sha256:b", 0, "blue", 1, 2, 3)
+IDENTITY = Identity("trader", "sha256:r", "sha256:b", 0, "blue", 1, 2, 3_500_000_000)
 VITALS = Vitals(
     IDENTITY,
     0,
@@ -31,6 +31,8 @@ GOLDEN = r"""# TYPE tradeops_feed_age_seconds gauge
 tradeops_feed_age_seconds{L} 1.5
 # TYPE tradeops_pnl gauge
 tradeops_pnl{L} -0.5
+# TYPE tradeops_process_start_time_seconds gauge
+tradeops_process_start_time_seconds{L} 3.5
 # TYPE tradeops_trading gauge
 tradeops_trading{L} 1
 # TYPE tradeops_vitals_age_seconds gauge

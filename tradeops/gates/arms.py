@@ -1,0 +1,27 @@
+"""Who is compared with whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tradeops.base.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Arms:
+    """The hosts of a gate and the release that each must run. control: empty in the last wave."""
+
+    canary: Mapping[str, str]
+    control: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.canary:
+            raise UsageError("a gate needs at least one canary host")
+        if both := self.canary.keys() & self.control.keys():
+            raise UsageError(f"canary and control at once: {', '.join(sorted(both))}")
+
+    @property
+    def releases(self) -> dict[str, str]:
+        """Host -> release, of both arms."""
+        return {**self.canary, **self.control}

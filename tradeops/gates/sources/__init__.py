@@ -1,0 +1,1 @@
+"""Where samples come from: the guards themselves, or a Prometheus server."""
