@@ -7,10 +7,14 @@ from tradeops.base.errors import ExitCode, TradeopsError
 from tradeops.deploy.abort import abort
 from tradeops.deploy.deploy import deploy
 from tradeops.deploy.journal import list_runs
+from tradeops.deploy.plan import make_plan
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.run import Ending
+from tradeops.deploy.preflight import open_all, survey
+from tradeops.deploy.run import Ending, carry_out
 
 ROLLING = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "rolling"})
+STEPS = [{"hosts": hosts, "flow": flow, "bake": "10s", "events": 1} for hosts, flow in (("1", "10%"), ("100%", None))]
+ACTIVATE = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "activate-flag", "steps": STEPS})
 
 
 def try_deploy(world: World, release: str, playbook: Playbook = ROLLING) -> tuple[ExitCode, Ending | None]:
@@ -20,6 +24,14 @@ def try_deploy(world: World, release: str, playbook: Playbook = ROLLING) -> tupl
     except TradeopsError as error:
         return error.exit_code, None
     return ending.exit_code, ending
+
+
+def force_deploy(world: World, release: str, playbook: Playbook = ROLLING) -> Ending:
+    """By hand, past the doors at which plan and deploy refuse: what the run itself then still sees to."""
+    site = world.site()
+    sessions = open_all(site, playbook)
+    facts = survey(site, sessions, playbook)
+    return carry_out(site, make_plan(site, release, playbook, facts), playbook, sessions, facts)
 
 
 def try_abort(world: World, playbook: Playbook = ROLLING) -> tuple[ExitCode, Ending | None]:

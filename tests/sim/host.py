@@ -19,6 +19,7 @@ from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.identity import Identity, IdentityReport
 from tradeops.contracts.manifest import Manifest
+from tradeops.contracts.metrics import flag_hits
 from tradeops.contracts.status import Check, Health, Mark, MarkKind, Status, Vitals
 
 ROOT = "/opt/tradeops"
@@ -270,7 +271,9 @@ class SimHost:
         if identity is None:
             return None
         state = "halted" if self.marks else "ready"
-        return Vitals(identity, self.clock.monotonic_ns(), state, 1, 0, 0, self._working(), {}, {}, {}, {}, {}, {}, {})
+        hits = 0 if "path_unused" in self.faults else 5
+        counters = {flag_hits(flag): hits for flag in identity.flags}
+        return Vitals(identity, self.clock.monotonic_ns(), state, 1, 0, 0, self._working(), {}, {}, {}, counters, {}, {}, {})
 
     # ---- guard -----------------------------------------------------------------------------------------------------
 

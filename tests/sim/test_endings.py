@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.drive import ROLLING, try_abort, try_deploy
+from tests.sim.drive import ACTIVATE, ROLLING, try_abort, try_deploy
 from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode, FlagConflict, PreflightFailed, Refused, UsageError
 from tradeops.contracts.manifest import Flag
@@ -32,7 +32,7 @@ def world(tmp_path: Path) -> World:
     return world
 
 
-@pytest.mark.parametrize("name", ["rolling", "canary", "rollback"])
+@pytest.mark.parametrize("name", ["rolling", "canary", "activate-flag", "rollback"])
 def test_the_playbooks_that_come_with_the_tool_load(name: str) -> None:
     """Each shipped playbook is what its name says."""
     assert load_playbook(PLAYBOOKS / f"{name}.yml").name == name
@@ -64,8 +64,7 @@ def test_the_plan_says_what_changes(world: World) -> None:
     world.truth["h2"].marks.append(Mark(MarkKind.HALT, "halt", "operator-1", "x", 0))
     world.truth["h3"].reboot()
     world.truth["h3"].linked = None
-    drawn = plan(world.site(), world.release(5, flags=(Flag("rlp", "m", on=True),)), ROLLING)
-    assert "flag rlp goes on" in drawn.changes
+    drawn = plan(world.site(), world.release(5, flags=(Flag("rlp", "m"),)), ROLLING)
     assert drawn.bytes_new == 10
     assert [note for note in drawn.notes if "mixed" in note] and [note for note in drawn.notes if "h2" in note]
     same = plan(world.site(), world.old, ROLLING)
@@ -75,9 +74,10 @@ def test_the_plan_says_what_changes(world: World) -> None:
 def test_rollback_is_refused_while_a_live_flag_would_change_its_meaning(tmp_path: Path) -> None:
     """D13: refused before anything is touched, naming every host and the flag."""
     world = World(tmp_path)
-    old = world.release(1, flags=(Flag("rlp", "meaning-old"),))
+    old = world.release(1)
     try_deploy(world, old)
-    try_deploy(world, world.release(2, flags=(Flag("rlp", "meaning-new", on=True),)))
+    try_deploy(world, world.release(2, flags=(Flag("rlp", "m"),)))
+    assert try_deploy(world, world.release(3, flags=(Flag("rlp", "m", on=True),)), ACTIVATE)[0] == ExitCode.PROVED
     pids = world.pids_now()
     with pytest.raises(FlagConflict, match="rlp") as caught:
         rollback(world.site(), old, ROLLING)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.drive import ROLLING, assert_truth, try_abort, try_deploy
+from tests.sim.drive import ROLLING, assert_truth, force_deploy, try_abort, try_deploy
 from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode
 from tradeops.contracts.manifest import Flag
@@ -93,11 +93,11 @@ def test_going_back_is_refused_while_a_live_flag_would_change_its_meaning(tmp_pa
     new = world.release(2, flags=(Flag("rlp", "meaning-new", on=True),))
     world.when("resume", lambda: world.truth["h1"].faults.add("feed_dead"))
     world.when("smoke", lambda: world.truth["h1"].faults.add("feed_dead"))
-    code, ending = try_deploy(world, new)
-    assert code == ExitCode.MIXED
+    ending = force_deploy(world, new)
+    assert ending.exit_code == ExitCode.MIXED
     assert world.truth["h1"].linked == new
     assert not world.truth["h1"].trading()
-    assert ending and "rlp" in ending.hosts[0].problem
+    assert "rlp" in ending.hosts[0].problem
 
 
 def test_rollback_takes_all_hosts_to_one_release(world: World) -> None:

@@ -31,6 +31,7 @@ from tradeops.fleet.ports import Traffic
 T = TypeVar("T")
 FLEET = "sim"
 LATENCY_S = 0.01
+START = Start(("{python}", "{tree}/run.py"))
 CONNECT_FAULTS = {"ssh_refused": "connection refused", "ssh_hang": "no answer in time"}
 
 
@@ -38,11 +39,11 @@ class OperatorDied(BaseException):
     """SIGKILL of the operator's process, as far as its own code can see it."""
 
 
-def make_manifest(number: int, *, version: str = "", flags: tuple[Flag, ...] = (), limits: bool = True) -> Manifest:
+def make_manifest(number: int, *, version: str = "", flags: tuple[Flag, ...] = (), limits: bool = True, start: Start = START) -> Manifest:
     """A release with files of its own and files shared with every other."""
     files = tuple(File(f"lib/{name}.py", 0o644, 10, digest_bytes(name.encode())) for name in ("risk", "gate", f"strategy{number}"))
     preset = Limits(("AAA",), ("sim",), 10**12, 10**12, 10**15, 1000, 100, 10**13) if limits else None
-    release = Release("trader", version or str(number), number, files, Start(("{python}", "{tree}/run.py")), None, preset, flags)
+    release = Release("trader", version or str(number), number, files, start, None, preset, flags)
     return Manifest(type=STATEMENT_TYPE, subject=(Subject("trader", {"sha256": "0"}),), predicate_type=PREDICATE_TYPE, predicate=release)
 
 

@@ -27,6 +27,11 @@ class Counter(StrEnum):
     ERRORS = "errors_total"
 
 
+def flag_hits(flag: str) -> str:
+    """The counter of how often the path behind a flag was gone down. flag: its id, in which no underscore stands."""
+    return f"flag_hits_{flag.replace('-', '_')}_total"
+
+
 class Gauge(StrEnum):
     """May go both ways."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tradeops.base.errors import Refused
 from tradeops.contracts.agent import Facts
+from tradeops.deploy.activation import going_on, refuse_untried
 from tradeops.deploy.plan import Plan, make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, refuse_blackout, survey
@@ -41,7 +42,9 @@ def _prepare(site: Site, release: str, playbook: Playbook) -> tuple[dict[str, Ag
     try:
         facts = survey(site, sessions, playbook)
         judge(site, release, playbook, facts)
-        return sessions, make_plan(site, release, playbook, facts), facts
+        drawn = make_plan(site, release, playbook, facts, going_on(site, release, facts))
+        refuse_untried(drawn)
+        return sessions, drawn, facts
     except BaseException:
         close_all(sessions)
         raise

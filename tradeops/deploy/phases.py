@@ -179,15 +179,16 @@ def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) 
     limit_s = crew.playbook.deadlines.prove
     with crew.phase("prove", wave):
         for files in (False, True):
-            poll = partial(_prove_once, crew, expected=expected, files=files)
+            poll = partial(prove_once, crew, expected=expected, files=files)
             settle(crew, "prove", wave, poll, lambda _, found: words(open_findings(found)), deadline_s=limit_s, hopeless=_is_gone)
         for name in wave:
             crew.states[name].proved = expected(name).release
 
 
-def _prove_once(
+def prove_once(
     crew: Crew, names: Sequence[str], *, expected: Callable[[str], Expected], files: bool
 ) -> dict[str, Outcome[tuple[Finding, ...]]]:
+    """What agents and guards say now, held against what is expected. files: every file re-hashed."""
     deadlines = crew.playbook.deadlines
     reports = values(crew.site.controls.identities(crew.hosts(names), deadline_s=deadlines.control))
 

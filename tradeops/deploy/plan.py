@@ -10,6 +10,7 @@ from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import Refused
 from tradeops.contracts.agent import Facts
 from tradeops.contracts.codec import encode
+from tradeops.contracts.flags import active_flags
 from tradeops.contracts.manifest import Limits, Manifest, Release
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import Site
@@ -44,7 +45,7 @@ class StepPlan(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """The document. book: digest of the whole playbook.  approvals: how many it needs.
 
-    bytes_new: content of the release that the one it replaces does not have.
+    bytes_new: content of the release that the one it replaces does not have.  turns_on: flags that it brings into force.
     """
 
     schema: str
@@ -60,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True):
     steps: tuple[StepPlan, ...]
     hosts: tuple[HostPlan, ...]
     approvals: int
+    turns_on: tuple[str, ...]
     bytes_new: int
     changes: tuple[str, ...]
     notes: tuple[str, ...]
@@ -81,7 +83,7 @@ class Plan(msgspec.Struct, frozen=True):
         return next(part for part in self.hosts if part.host == host)
 
 
-def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Facts]) -> Plan:
+def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Facts], turns_on: tuple[str, ...] = ()) -> Plan:
     """The plan for `release` on hosts with `facts`. Raises Refused when the release lacks limits (D12) or bindings."""
     manifest = site.releases.manifest(release)
     predicate = manifest.predicate
@@ -111,8 +113,9 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         steps=_steps(cuts),
         hosts=parts,
         approvals=playbook.approvals,
+        turns_on=turns_on,
         bytes_new=_bytes_new(predicate, before),
-        changes=tuple(change for old in before for change in _changes(old.predicate, predicate)),
+        changes=tuple(change for old in before for change in _changes(old.predicate, predicate, site.flags_off)),
         notes=(*_notes(facts, olds, release), *collapsed(cuts, len(site.hosts))),
     )
 
@@ -161,9 +164,8 @@ def _bytes_new(release: Release, before: list[Manifest]) -> int:
     return sum({file.digest: file.size for file in release.files if file.digest not in there}.values())
 
 
-def _changes(old: Release, new: Release) -> list[str]:
-    was = {flag.id for flag in old.flags if flag.on}
-    now = {flag.id for flag in new.flags if flag.on}
+def _changes(old: Release, new: Release, off: Mapping[str, int]) -> list[str]:
+    was, now = active_flags(old.flags, off).keys(), active_flags(new.flags, off).keys()
     changes = [f"flag {flag} goes on" for flag in sorted(now - was)] + [f"flag {flag} goes off" for flag in sorted(was - now)]
     if old.limits and new.limits:
         changes += [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tradeops.base.errors import ExitCode, LockHeld, TradeopsError
 from tradeops.contracts.agent import Code, Facts
-from tradeops.deploy import phases
+from tradeops.deploy import activation, phases
 from tradeops.deploy.bringback import bring_back
 from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, learn
 from tradeops.deploy.journal import Journal
@@ -67,6 +67,7 @@ def _carry_out(crew: Crew) -> Ending:
     try:
         phases.lock(crew)
         phases.stage(crew)
+        activation.require_parity(crew)
     except KillArrived as kill:
         phases.unlock(crew)
         return _killed(crew, kill)
@@ -79,8 +80,11 @@ def _carry_out(crew: Crew) -> Ending:
     try:
         for step in crew.plan.steps:
             for wave in step.waves:
+                if wave:
+                    activation.require_parity(crew)
                 phases.replace(crew, crew.plan.wave(wave))
             phases.bake(crew, step)
+            activation.require_exercised(crew, step)
         phases.finish(crew)
         phases.prove(crew, crew.plan_hosts(), crew.expected)
     except KillArrived as kill:
@@ -122,7 +126,7 @@ def _host_end(crew: Crew, name: str, problem: TradeopsError | None) -> HostEnd:
 def _untouched(crew: Crew, failed: PhaseFailed) -> Ending:
     codes = {error.code for error in failed.failures.values()}
     locked = any(isinstance(error, LockHeld) for error in failed.failures.values())
-    refused = codes & {Code.SIGNATURE, Code.OLDER}
+    refused = failed.phase == activation.PARITY or codes & {Code.SIGNATURE, Code.OLDER}
     code = ExitCode.LOCKED if locked else ExitCode.REFUSED if refused else ExitCode.PREFLIGHT
     causes = {name: error.what for name, error in failed.failures.items()}
     title = f"{failed.phase} failed on {', '.join(failed.failures)}; no host was switched"

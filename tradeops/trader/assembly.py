@@ -14,6 +14,7 @@ from tradeops.base.errors import TradeopsError, UsageError
 from tradeops.contracts.binding import Overlay, Venue
 from tradeops.contracts.identity import Identity
 from tradeops.contracts.layout import HostLayout
+from tradeops.contracts.metrics import flag_hits
 from tradeops.contracts.pages import VitalsWriter
 from tradeops.trader.brake import Brake
 from tradeops.trader.bus import Bus, FeedSaid, FeedSpoke, FeedUp, Looked, SessionDown, SessionUp, VenueSaid
@@ -111,6 +112,8 @@ class Rooms:
 def assemble(layout: HostLayout, config: TraderConfig, mandate: Mandate, identity: Identity, journal: Journal, clock: Clock) -> Rooms:
     """Every room, wired, with the journal replayed and nothing connected. Raises JournalError, UsageError, OSError."""
     host, standing, telemetry = mandate.host.host, Standing(), Telemetry()
+    for flag in mandate.release.flags:
+        telemetry.count(flag_hits(flag.id), 0)  # told from the start: a path not gone down is another thing than one not counted
     overlays = _overlays(layout, mandate, standing)
     for name, text in problems(mandate, config, overlays.current).items():
         standing.halt(name, text)

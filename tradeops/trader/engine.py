@@ -132,6 +132,8 @@ class Engine:
         else:
             terms = self._placing.terms
             signals = quote(view, self._ledger.positions.quantity(symbol), terms.instruments[symbol].tick, terms.settings)
+            for path in terms.hits:
+                self._telemetry.count(path)
         planned = plan(signals, open_orders, self._placing.terms.tolerance_ppm)
         for tracked in planned.cancels:
             self._placing.cancel(tracked)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tradeops.contracts.binding import Instrument, Overlay
 from tradeops.contracts.flags import active_flags
+from tradeops.contracts.metrics import flag_hits
 from tradeops.contracts.units import PPM
 from tradeops.trader import flags
 from tradeops.trader.config import TraderConfig, ns
@@ -19,7 +20,10 @@ from tradeops.wire.protocol import Tags
 
 @dataclass(frozen=True)
 class Terms:
-    """flow_cap_ppm: the share of decisions that the overlay leaves to this host.  flags: active id -> digest of its meaning."""
+    """flow_cap_ppm: the share of decisions that the overlay leaves to this host.  flags: active id -> digest of its meaning.
+
+    hits: counters of the flags' paths that each question to the strategy goes down.
+    """
 
     limits: Limits
     bounds: Bounds
@@ -33,6 +37,7 @@ class Terms:
     path_away_ppm: int
     flow_cap_ppm: int
     flags: Mapping[str, str]
+    hits: tuple[str, ...]
     overlay_number: int
 
 
@@ -59,6 +64,7 @@ def terms(mandate: Mandate, config: TraderConfig, overlay: Overlay | None) -> Te
         path_away_ppm=config.path_check.away_ppm,
         flow_cap_ppm=PPM if overlay is None or overlay.flow_cap_ppm is None else max(0, overlay.flow_cap_ppm),
         flags=active,
+        hits=(flag_hits(flags.LEAN_TO_MEAN),) if settings.reversion_ppm else (),
         overlay_number=overlay.number if overlay else 0,
     )
 

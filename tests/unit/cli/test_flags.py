@@ -11,15 +11,16 @@ from tradeops.contracts.manifest import Flag
 from tradeops.record.chain import read_rows
 
 MEANING = "Routes retail orders to the new liquidity programme."
-RLP = Flag("rlp-7", meaning_digest(MEANING), on=True)
+RLP, OFF = Flag("rlp-7", meaning_digest(MEANING), on=True), Flag("rlp-7", meaning_digest(MEANING))
 
 
 @pytest.fixture
 def live(console: Console) -> Console:
-    """Eight hosts on release 2, which turns the flag on."""
+    """Eight hosts on release 3, which turns the flag on that release 2 knew."""
     ledger = ("--flags", str(console.folder / "flags.json"))
     assert console.run("flags", "declare", "rlp-7", "--meaning", MEANING, *ledger).code == ExitCode.PROVED
-    assert console.run("deploy", console.new_release(2, flags=(RLP,))).code == ExitCode.PROVED
+    assert console.run("deploy", console.new_release(2, flags=(OFF,))).code == ExitCode.PROVED
+    assert console.run("deploy", console.new_release(3, flags=(RLP,)), "--playbook", "activate-flag").code == ExitCode.PROVED
     return console
 
 
@@ -41,7 +42,7 @@ def test_a_flag_is_turned_off_everywhere_at_once_and_stays_off(live: Console) ->
         ("flags-disable", "outcome", "done"),
     ]
     assert live.run("verify").code == ExitCode.PROVED
-    assert live.run("deploy", live.new_release(3, flags=(RLP,))).code == ExitCode.PROVED
+    assert live.run("deploy", live.new_release(4, flags=(RLP,))).code == ExitCode.PROVED
     assert active(live) == []
 
 
@@ -49,7 +50,7 @@ def test_a_release_that_names_the_overlay_turns_the_flag_on_again(live: Console)
     """D06: through the waves of a release; and the next overlay is not ended by it."""
     live.run("flags", "disable", "rlp-7", "--reason", "drill")
     again = Flag(RLP.id, RLP.meaning, on=True, ends=1)
-    assert live.run("deploy", live.new_release(3, flags=(again,))).code == ExitCode.PROVED
+    assert live.run("deploy", live.new_release(4, flags=(again,)), "--playbook", "activate-flag").code == ExitCode.PROVED
     assert len(active(live)) == 8
     assert live.run("flags", "disable", "rlp-7", "--reason", "again").code == ExitCode.PROVED
     assert active(live) == []
@@ -88,7 +89,7 @@ def test_a_flag_is_retired_only_when_no_host_runs_it(live: Console) -> None:
     refused = live.run("flags", "retire", "rlp-7", *ledger)
     assert refused.code == ExitCode.REFUSED
     assert "carries it" in refused.err
-    assert live.run("deploy", live.new_release(3)).code == ExitCode.PROVED
+    assert live.run("deploy", live.new_release(4)).code == ExitCode.PROVED
     live.world.truth["h4"].faults.add("guard_dead")
     assert "h4: does not answer" in live.run("flags", "retire", "rlp-7", *ledger).err
     live.world.truth["h4"].faults.clear()
@@ -101,7 +102,7 @@ def test_a_flag_is_retired_only_when_no_host_runs_it(live: Console) -> None:
 def test_a_tombstone_in_the_ledger_is_brought_to_a_fleet_that_has_not_heard(live: Console) -> None:
     """D05: the ledger is the service's, overlays are the fleet's: each fleet is told by its own command."""
     ledger = live.folder / "flags.json"
-    live.run("deploy", live.new_release(3))
+    live.run("deploy", live.new_release(4))
     assert live.run("flags", "retire", "rlp-7", "--flags", str(ledger)).code == ExitCode.PROVED
     for overlay in (live.folder / ".tradeops" / "overlays").iterdir():
         overlay.unlink()
@@ -116,6 +117,6 @@ def test_flags_are_shown_by_release_and_host(live: Console) -> None:
     live.world.truth["h8"].faults.add("guard_dead")
     said = live.run("flags", "list", "--flags", str(live.folder / "flags.json"), "--json").document
     flag = said["flags"][0]
-    assert list(flag["releases"].values()) == ["on", "unknown"]
+    assert list(flag["releases"].values()) == ["on", "off", "unknown"]
     assert flag["active_on"] == [f"h{n}" for n in range(1, 8)]
     assert said["silent"] == ["h8"]
