@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from tradeops.base.clock import NS_PER_S
@@ -13,28 +12,46 @@ from tradeops.contracts.units import format_units
 
 WINDOW_NS: Final = 3 * NS_PER_S
 """How far the two may be apart in time."""
+BEATS_MIN: Final = 5
+"""Fewer beats than that are too few to call it a break (ours; a trader says ten a second)."""
 FRESH_NS: Final = NS_PER_S
 """Vitals older than this are not compared."""
+_APART_KEPT_MAX: Final = 64
 _SETTLED: Final = frozenset({"ready", "halted"})
 
 
-@dataclass
 class _Pair:
-    """Two series that must meet: what each was at the moments seen within the window."""
+    """Two series that must meet: what the trader said at each of its beats, and what the drop copy has shown around it.
 
-    seen: deque[tuple[int, int, int]] = field(default_factory=deque)
+    A trader that takes all its orders back and places them anew once a second shows a square wave; a guard or a trader that
+    is short of processor time sees few points of it. So a beat is held against all that the drop copy showed from a moment
+    before it until now, and only when no beat of a whole window has met anything is it a break.
+    """
 
-    def add(self, now_ns: int, theirs: int, ours: int) -> None:
-        self.seen.append((now_ns, theirs, ours))
-        while len(self.seen) > 1 and self.seen[1][0] <= now_ns - WINDOW_NS:
-            self.seen.popleft()
+    def __init__(self) -> None:
+        self._apart: deque[tuple[int, int]] = deque(maxlen=_APART_KEPT_MAX)
+        self._apart_since_ns = 0
+        self._shown: deque[tuple[int, int]] = deque()
+
+    def add(self, now_ns: int, beat_ns: int, said: int, shown: int) -> None:
+        """said: by the trader at `beat_ns`.  shown: by the drop copy now."""
+        self._shown.append((now_ns, shown))
+        while self._shown[0][0] <= now_ns - WINDOW_NS - FRESH_NS:
+            self._shown.popleft()
+        if not self._apart:
+            self._apart_since_ns = beat_ns
+        if not self._apart or beat_ns > self._apart[-1][0]:
+            self._apart.append((beat_ns, said))
+        if any(self._meets(*beat) for beat in self._apart):
+            self._apart.clear()
 
     def met(self, now_ns: int) -> bool:
-        """Whether either series has been within the other's range; not old enough to say counts as yes."""
-        if now_ns - self.seen[0][0] < WINDOW_NS:
-            return True
-        theirs, ours = [pair[1] for pair in self.seen], [pair[2] for pair in self.seen]
-        return min(ours) <= theirs[-1] <= max(ours) or min(theirs) <= ours[-1] <= max(theirs)
+        """Whether a beat has met the drop copy within the window; too few beats to say counts as yes."""
+        return len(self._apart) < BEATS_MIN or now_ns - self._apart_since_ns < WINDOW_NS
+
+    def _meets(self, beat_ns: int, said: int) -> bool:
+        shown = [value for at_ns, value in self._shown if at_ns >= beat_ns - FRESH_NS]
+        return min(shown) <= said <= max(shown)
 
 
 class Reconciler:
@@ -61,12 +78,12 @@ class Reconciler:
         if memory != self._memory:
             self._memory, self._positions = memory, {}
             self._offset = {symbol: vitals.positions.get(symbol, 0) - filled.get(symbol, 0) for symbol in {*vitals.positions, *filled}}
-        self._working.add(now_ns, vitals.working, working)
+        self._working.add(now_ns, vitals.beat_ns, vitals.working, working)
         breaks = [] if self._working.met(now_ns) else [f"working orders: trader {vitals.working}, drop copy {working}"]
         for symbol in sorted({*vitals.positions, *filled}):
             expected = filled.get(symbol, 0) + self._offset.get(symbol, 0)
             pair = self._positions.setdefault(symbol, _Pair())
-            pair.add(now_ns, vitals.positions.get(symbol, 0), expected)
+            pair.add(now_ns, vitals.beat_ns, vitals.positions.get(symbol, 0), expected)
             if not pair.met(now_ns):
                 breaks.append(
                     f"position {symbol}: trader {format_units(vitals.positions.get(symbol, 0))}, drop copy {format_units(expected)}"
