@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("tradeops", deadline=None, max_examples=60)
 settings.load_profile("tradeops")
+
+# A shell without job control starts what runs in its background with SIGINT ignored, and every process started here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _no_hosts() -> str | None:

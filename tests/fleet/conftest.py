@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fleetlab import FleetLab, bring_up, short_id, take_down
 from tradeops.base.clock import SystemClock
 from tradeops.lab.driver import Wish
 from tradeops.lab.faults import heal
@@ -18,6 +19,7 @@ from tradeops.lab.nspawn.driver import NspawnDriver, why_not
 from tradeops.lab.state import LabHost, LabState, StateFile
 
 HOSTS = 8
+OLD, NEW, BROKEN = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,27 @@ def lab(eight: Lab) -> Iterator[Lab]:
     yield eight
     for host in eight.state.hosts:
         heal(eight.folder, host.name, None, SystemClock())
+
+
+@pytest.fixture(scope="session")
+def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetLab]:
+    """Eight hosts that trade release OLD; NEW (good) and BROKEN (does not come up) are built."""
+    if reason := why_not():
+        pytest.skip(reason)
+    lab = bring_up(tmp_path_factory.mktemp("fleet"), "nspawn", HOSTS)
+    lab.build(OLD)
+    lab.must("deploy", short_id(lab.releases[OLD]))
+    assert lab.trading() == set()
+    lab.permit("first start")
+    lab.build(NEW)
+    lab.build(BROKEN)
+    yield lab
+    take_down(lab)
+
+
+@pytest.fixture
+def fleet(enrolled: FleetLab) -> Iterator[FleetLab]:
+    """The same, whole before each test and healed after it."""
+    enrolled.make_whole()
+    yield enrolled
+    enrolled.heal_all()

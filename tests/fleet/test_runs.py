@@ -4,62 +4,36 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fleetlab import CLOCK, COMMAND_S, Ended, FleetLab, bring_up, sent_bytes, short_id, store_of, take_down
+from tests.fleet.conftest import BROKEN, NEW, OLD
+from tests.support.fleetlab import CLOCK, COMMAND_S, Ended, FleetLab, sent_bytes, short_id, store_of
 from tests.support.wait import until
 from tradeops.base.errors import ExitCode
-from tradeops.lab.nspawn.driver import why_not
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
-OLD, NEW, BROKEN = 1, 2, 4
 
 
-@pytest.fixture(scope="module")
-def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetLab]:
-    """Eight hosts that trade release 1; releases 2 (good) and 4 (does not come up) are built."""
-    if reason := why_not():
-        pytest.skip(reason)
-    lab = bring_up(tmp_path_factory.mktemp("fleet"), "nspawn", 8)
-    lab.build(OLD)
-    lab.must("deploy", short_id(lab.releases[OLD]))
-    assert lab.trading() == set()
-    lab.permit("first start")
-    lab.build(NEW)
-    lab.build(BROKEN)
-    yield lab
-    take_down(lab)
-
-
-@pytest.fixture
-def lab(enrolled: FleetLab) -> Iterator[FleetLab]:
-    """The same, whole before each test."""
-    enrolled.make_whole()
-    yield enrolled
-    enrolled.heal_all()
-
-
-def deploy(lab: FleetLab, number: int, *, code: int) -> Ended:
+def deploy(fleet: FleetLab, number: int, *, code: int) -> Ended:
     """Deploy a release and hold its exit code."""
-    return lab.must("deploy", short_id(lab.releases[number]), code=code)
+    return fleet.must("deploy", short_id(fleet.releases[number]), code=code)
 
 
-def test_a_killed_host_s_permit_does_not_come_back_with_a_reboot(lab: FleetLab) -> None:
+def test_a_killed_host_s_permit_does_not_come_back_with_a_reboot(fleet: FleetLab) -> None:
     """K06, K07: kill, reboot a host: still halted; one person cannot start it again, two can."""
-    killed = lab.must("kill-switch", "--all", "--reason", "test")
+    killed = fleet.must("kill-switch", "--all", "--reason", "test")
     assert {host["road"] for host in killed.document["hosts"]} <= {"https", "ssh"}
-    assert lab.trading() == set()
-    lab.fault("h4", "power-cut")
-    lab.heal_all()
-    assert until(lambda: lab.run("status").code == 0, 60)
-    assert lab.trading() == set()
-    assert lab.run("permit", "--all", "--cause", "test").code == ExitCode.REFUSED
-    lab.must("deploy", short_id(lab.releases[OLD]))
-    assert lab.trading() == set()
-    lab.permit()
-    assert lab.trading() == set(lab.names())
+    assert fleet.trading() == set()
+    fleet.fault("h4", "power-cut")
+    fleet.heal_all()
+    assert until(lambda: fleet.run("status").code == 0, 60)
+    assert fleet.trading() == set()
+    assert fleet.run("permit", "--all", "--cause", "test").code == ExitCode.REFUSED
+    fleet.must("deploy", short_id(fleet.releases[OLD]))
+    assert fleet.trading() == set()
+    fleet.permit()
+    assert fleet.trading() == set(fleet.names())
 
 
 @pytest.mark.parametrize(
@@ -78,105 +52,105 @@ def test_a_killed_host_s_permit_does_not_come_back_with_a_reboot(lab: FleetLab) 
         ("clock", {}),
     ],
 )
-def test_one_host_that_is_not_fit_stops_the_deploy(lab: FleetLab, kind: str, settings: dict[str, str]) -> None:
+def test_one_host_that_is_not_fit_stops_the_deploy(fleet: FleetLab, kind: str, settings: dict[str, str]) -> None:
     """D01: host 8 unreachable, under another key, full, read-only or skewed: exit 3, host 8 named, nobody touched."""
-    lab.fault("h8", kind, **settings)
-    before = lab.pids()
+    fleet.fault("h8", kind, **settings)
+    before = fleet.pids()
     if kind == "clock":
         before.pop("h8", None)  # the fault itself restarts that host's daemons
-    ended = deploy(lab, NEW, code=ExitCode.PREFLIGHT)
+    ended = deploy(fleet, NEW, code=ExitCode.PREFLIGHT)
     assert "h8" in ended.out
-    after = lab.pids()
+    after = fleet.pids()
     assert {name: pid for name, pid in after.items() if name in before} == before, "a process was touched"
 
 
 @pytest.mark.parametrize("phase", ["lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke", "resume"])
-def test_abort_after_the_operator_was_killed(lab: FleetLab, phase: str) -> None:
+def test_abort_after_the_operator_was_killed(fleet: FleetLab, phase: str) -> None:
     """SIGKILL of the operator in each phase, then `runs abort`: every host proved on the old release, trading."""
-    killed = lab.interrupted("deploy", short_id(lab.releases[NEW]), at=f"{phase} done", how=signal.SIGKILL)
+    killed = fleet.interrupted("deploy", short_id(fleet.releases[NEW]), at=f"{phase} done", how=signal.SIGKILL)
     assert killed.code == -signal.SIGKILL
-    runs = [run["run"] for run in lab.must("runs", "list").document["runs"] if run["ending"] == "unfinished"]
+    runs = [run["run"] for run in fleet.must("runs", "list").document["runs"] if run["ending"] == "unfinished"]
     assert len(runs) == 1
-    lab.must("runs", "abort", runs[0])
-    lab.must("verify")
-    assert lab.trading() == set(lab.names())
+    fleet.must("runs", "abort", runs[0])
+    fleet.must("verify")
+    assert fleet.trading() == set(fleet.names())
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_can_be_undone(lab: FleetLab, how: signal.Signals) -> None:
+def test_an_interrupted_run_can_be_undone(fleet: FleetLab, how: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end with 130; abort brings the hosts back."""
-    ended = lab.interrupted("deploy", short_id(lab.releases[NEW]), at="switch done", how=how)
+    ended = fleet.interrupted("deploy", short_id(fleet.releases[NEW]), at="switch done", how=how)
     assert ended.code == ExitCode.INTERRUPTED
-    runs = [run["run"] for run in lab.must("runs", "list").document["runs"] if run["ending"] == "unfinished"]
-    lab.must("runs", "abort", runs[0])
-    assert lab.trading() == set(lab.names())
+    runs = [run["run"] for run in fleet.must("runs", "list").document["runs"] if run["ending"] == "unfinished"]
+    fleet.must("runs", "abort", runs[0])
+    assert fleet.trading() == set(fleet.names())
 
 
-def test_a_release_that_does_not_come_up_is_taken_back(lab: FleetLab) -> None:
+def test_a_release_that_does_not_come_up_is_taken_back(fleet: FleetLab) -> None:
     """Exit 11: one host tried, all eight proved on the old release and trading."""
-    ended = deploy(lab, BROKEN, code=ExitCode.BROUGHT_BACK)
+    ended = deploy(fleet, BROKEN, code=ExitCode.BROUGHT_BACK)
     assert "h1" in ended.document["title"]
-    lab.must("verify")
-    assert lab.trading() == set(lab.names())
+    fleet.must("verify")
+    assert fleet.trading() == set(fleet.names())
 
 
-def test_two_deploys_at_once(lab: FleetLab) -> None:
+def test_two_deploys_at_once(fleet: FleetLab) -> None:
     """The second ends 7 and says who holds the hosts; the first is not disturbed."""
     with subprocess.Popen(
-        lab.argv("deploy", short_id(lab.releases[OLD])), cwd=lab.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        fleet.argv("deploy", short_id(fleet.releases[OLD])), cwd=fleet.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as first:
         assert first.stderr
         assert any("lock done" in line for line in first.stderr)
-        second = lab.run("deploy", short_id(lab.releases[OLD]), timeout_s=COMMAND_S)
+        second = fleet.run("deploy", short_id(fleet.releases[OLD]), timeout_s=COMMAND_S)
         for _ in first.stderr:
             pass
     assert second.code == ExitCode.LOCKED, second.out + second.err
     assert first.returncode == ExitCode.PROVED
 
 
-def test_a_changed_file_is_drift(lab: FleetLab) -> None:
+def test_a_changed_file_is_drift(fleet: FleetLab) -> None:
     """D02, D03: one bit of one file of the running release on host 5: exit 10, host 5 first."""
-    lab.fault("h5", "changed-file")
-    ended = lab.must("verify", code=ExitCode.DRIFT)
+    fleet.fault("h5", "changed-file")
+    ended = fleet.must("verify", code=ExitCode.DRIFT)
     assert ended.document["hosts"][0]["host"] == "h5"
-    lab.heal_all()
-    lab.must("verify")
+    fleet.heal_all()
+    fleet.must("verify")
 
 
-def test_an_old_process_beside_the_new_one_is_found(lab: FleetLab) -> None:
+def test_an_old_process_beside_the_new_one_is_found(fleet: FleetLab) -> None:
     """D02: a second process of the service on host 3 is drift, and no deploy proves that host."""
-    lab.fault("h3", "extra-process")
-    ended = lab.must("verify", code=ExitCode.DRIFT)
+    fleet.fault("h3", "extra-process")
+    ended = fleet.must("verify", code=ExitCode.DRIFT)
     assert ended.document["hosts"][0]["host"] == "h3"
-    lab.heal_all()
+    fleet.heal_all()
 
 
-def test_two_hosts_that_drop_packets(lab: FleetLab) -> None:
+def test_two_hosts_that_drop_packets(fleet: FleetLab) -> None:
     """Every command ends in time and names the two."""
     for host in ("h2", "h7"):
-        lab.fault(host, "partition")
+        fleet.fault(host, "partition")
     for words, code in (
-        (("deploy", short_id(lab.releases[NEW])), ExitCode.PREFLIGHT),
+        (("deploy", short_id(fleet.releases[NEW])), ExitCode.PREFLIGHT),
         (("verify",), ExitCode.MIXED),
         (("status",), ExitCode.MIXED),
         (("fleet", "facts"), ExitCode.MIXED),
-        (("plan", short_id(lab.releases[NEW])), ExitCode.PREFLIGHT),
+        (("plan", short_id(fleet.releases[NEW])), ExitCode.PREFLIGHT),
     ):
         began_ns = CLOCK.monotonic_ns()
-        ended = lab.must(*words, code=code)
+        ended = fleet.must(*words, code=code)
         assert "h2" in ended.out and "h7" in ended.out, words
         assert CLOCK.monotonic_ns() - began_ns < 100 * 10**9
-    lab.heal_all()
-    assert until(lambda: lab.run("status").code == 0, 30)
+    fleet.heal_all()
+    assert until(lambda: fleet.run("status").code == 0, 30)
 
 
-def test_a_release_that_differs_in_one_file_sends_little(lab: FleetLab) -> None:
+def test_a_release_that_differs_in_one_file_sends_little(fleet: FleetLab) -> None:
     """Forty megabytes of which one file changed: under one megabyte to all eight, and the fleet trades on it."""
-    release = store_of(lab).get(lab.releases[NEW])
+    release = store_of(fleet).get(fleet.releases[NEW])
     assert sum(file.size for file in release.manifest.predicate.files) > 40_000_000
-    deploy(lab, NEW, code=ExitCode.PROVED)
-    assert 0 < sent_bytes(lab) * 8 < 1_000_000
-    assert lab.trading() == set(lab.names())
-    lab.must("rollback")
-    assert lab.trading() == set(lab.names())
-    lab.must("verify")
+    deploy(fleet, NEW, code=ExitCode.PROVED)
+    assert 0 < sent_bytes(fleet) * 8 < 1_000_000
+    assert fleet.trading() == set(fleet.names())
+    fleet.must("rollback")
+    assert fleet.trading() == set(fleet.names())
+    fleet.must("verify")

@@ -2,83 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.fleetlab import CLOCK, FleetLab, bring_up, short_id, take_down
+from tests.support.fleetlab import CLOCK, FleetLab
 from tests.support.wait import until
 from tradeops.base.errors import ExitCode
 from tradeops.contracts.layout import HostLayout
-from tradeops.lab.nspawn.driver import why_not
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def trading_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetLab]:
-    """Eight hosts that trade."""
-    if reason := why_not():
-        pytest.skip(reason)
-    lab = bring_up(tmp_path_factory.mktemp("stops"), "nspawn", 8)
-    lab.must("deploy", short_id(lab.build(1)))
-    lab.permit("first start")
-    yield lab
-    take_down(lab)
-
-
-@pytest.fixture
-def lab(trading_fleet: FleetLab) -> Iterator[FleetLab]:
-    """The same, healed and trading before each test."""
-    trading_fleet.make_whole()
-    yield trading_fleet
-    trading_fleet.heal_all()
-
-
-def kill(lab: FleetLab, *, code: int) -> dict[str, dict[str, object]]:
+def kill(fleet: FleetLab, *, code: int) -> dict[str, dict[str, object]]:
     """Kill everything; the hosts' entries by name."""
-    ended = lab.must("kill-switch", "--all", "--reason", "test", code=code)
+    ended = fleet.must("kill-switch", "--all", "--reason", "test", code=code)
     return {host["host"]: host for host in ended.document["hosts"]}
 
 
-def test_every_host_is_blocked_and_clear(lab: FleetLab) -> None:
+def test_every_host_is_blocked_and_clear(fleet: FleetLab) -> None:
     """K03, K08: over the first road, no order working, within the deadline."""
-    hosts = kill(lab, code=ExitCode.PROVED)
+    hosts = kill(fleet, code=ExitCode.PROVED)
     assert {host["road"] for host in hosts.values()} == {"https"}
     assert {host["working"] for host in hosts.values()} == {0}
-    assert lab.trading() == set()
+    assert fleet.trading() == set()
 
 
 @pytest.mark.parametrize("kind", ["guard-kill", "guard-freeze"])
-def test_a_host_without_its_guard_is_latched(lab: FleetLab, kind: str) -> None:
+def test_a_host_without_its_guard_is_latched(fleet: FleetLab, kind: str) -> None:
     """K04: SSH blocks it, the venue says it is clear; nobody needed the guard."""
-    lab.fault("h6", kind)
-    hosts = kill(lab, code=ExitCode.PROVED)
+    fleet.fault("h6", kind)
+    hosts = kill(fleet, code=ExitCode.PROVED)
     assert str(hosts["h6"]["road"]).startswith("ssh")
-    lab.heal_all()
-    assert until(lambda: lab.run("status").code == 0, 30)
-    assert lab.trading() == set()
+    fleet.heal_all()
+    assert until(lambda: fleet.run("status").code == 0, 30)
+    assert fleet.trading() == set()
 
 
-def test_a_hung_trader_is_stopped(lab: FleetLab) -> None:
+def test_a_hung_trader_is_stopped(fleet: FleetLab) -> None:
     """K02: a trader that cannot acknowledge is not blocked until its process is gone."""
-    lab.fault("h2", "trader-freeze")
-    hosts = kill(lab, code=ExitCode.PROVED)
+    fleet.fault("h2", "trader-freeze")
+    hosts = kill(fleet, code=ExitCode.PROVED)
     assert hosts["h2"]["blocked_ms"] is not None
-    assert lab.trading() == set()
+    assert fleet.trading() == set()
 
 
-def test_hosts_that_cannot_be_reached_are_named(lab: FleetLab) -> None:
+def test_hosts_that_cannot_be_reached_are_named(fleet: FleetLab) -> None:
     """K04, promise 3: two partitioned hosts: six confirmed, two named with what to do, exit 8, in time."""
     for host in ("h3", "h4"):
-        lab.fault(host, "partition")
+        fleet.fault(host, "partition")
     began_ns = CLOCK.monotonic_ns()
-    hosts = kill(lab, code=ExitCode.KILL_INCOMPLETE)
+    hosts = kill(fleet, code=ExitCode.KILL_INCOMPLETE)
     assert CLOCK.monotonic_ns() - began_ns < 60 * 10**9
     assert {name for name, host in hosts.items() if host["blocked_ms"] is None} == {"h3", "h4"}
-    lab.heal_all()
-    assert until(lambda: lab.run("kill-switch", "--all", "--reason", "again").code == 0, 60)
+    fleet.heal_all()
+    assert until(lambda: fleet.run("kill-switch", "--all", "--reason", "again").code == 0, 60)
 
 
 def _stop_page(root: Path) -> Path:
@@ -117,31 +95,31 @@ def _corrupt_permit(root: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [_delete, _replace, _truncate, _corrupt, _lose_permit, _corrupt_permit], ids=lambda damage: damage.__name__[1:]
 )
-def test_damage_while_trading_halts_that_host(lab: FleetLab, damage: object) -> None:
+def test_damage_while_trading_halts_that_host(fleet: FleetLab, damage: object) -> None:
     """K06: the stop page or the permit deleted, replaced, truncated or corrupted: that host stops, the others trade."""
     assert callable(damage)
-    damage(lab.root("h5"))
-    assert until(lambda: "h5" not in lab.trading(), 15)
-    assert lab.trading() == set(lab.names()) - {"h5"}
+    damage(fleet.root("h5"))
+    assert until(lambda: "h5" not in fleet.trading(), 15)
+    assert fleet.trading() == set(fleet.names()) - {"h5"}
 
 
 @pytest.mark.parametrize("kind", ["guard-kill", "guard-freeze"])
-def test_a_guard_that_falls_silent_halts_its_trader(lab: FleetLab, kind: str) -> None:
+def test_a_guard_that_falls_silent_halts_its_trader(fleet: FleetLab, kind: str) -> None:
     """K13: the trader sees the beat stop and sends no more; the fleet's status ends 6 and names the host."""
-    before = lab.run("status").host("h1")["vitals"]["counters"]["orders_sent_total"]
-    lab.fault("h1", kind)
-    assert until(lambda: lab.run("status").code == ExitCode.MIXED, 20)
-    lab.heal_all()
-    assert until(lambda: lab.run("status").code == 0, 30)
-    assert lab.run("status").host("h1")["vitals"]["counters"]["orders_sent_total"] >= before
+    before = fleet.run("status").host("h1")["vitals"]["counters"]["orders_sent_total"]
+    fleet.fault("h1", kind)
+    assert until(lambda: fleet.run("status").code == ExitCode.MIXED, 20)
+    fleet.heal_all()
+    assert until(lambda: fleet.run("status").code == 0, 30)
+    assert fleet.run("status").host("h1")["vitals"]["counters"]["orders_sent_total"] >= before
 
 
-def test_a_halt_stops_and_a_resume_starts(lab: FleetLab) -> None:
+def test_a_halt_stops_and_a_resume_starts(fleet: FleetLab) -> None:
     """D18: one host is halted without a count; seven need the count typed."""
-    lab.must("halt", "--host", "h2", "--reason", "test")
-    assert lab.trading() == set(lab.names()) - {"h2"}
-    lab.must("resume", "--host", "h2", "--reason", "test")
-    assert until(lambda: lab.trading() == set(lab.names()), 10)
-    seven = [word for name in lab.names()[:7] for word in ("--host", name)]
-    assert lab.run("halt", *seven, "--reason", "test").code == ExitCode.REFUSED
-    assert lab.trading() == set(lab.names())
+    fleet.must("halt", "--host", "h2", "--reason", "test")
+    assert fleet.trading() == set(fleet.names()) - {"h2"}
+    fleet.must("resume", "--host", "h2", "--reason", "test")
+    assert until(lambda: fleet.trading() == set(fleet.names()), 10)
+    seven = [word for name in fleet.names()[:7] for word in ("--host", name)]
+    assert fleet.run("halt", *seven, "--reason", "test").code == ExitCode.REFUSED
+    assert fleet.trading() == set(fleet.names())

@@ -198,7 +198,8 @@ def _bug(raised: Exception) -> TradeopsError:
 def main(app: typer.Typer | None = None) -> None:
     """The console script. Ends the process at once: threads that wait for hosts that hang must not be in its shutdown."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a closed terminal is no wish to stop
+            signal.signal(number, signal.default_int_handler)
     if "_TRADEOPS_COMPLETE" in os.environ:
         from typer._completion_classes import completion_init
 
