@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pytest fleet cover bench soak lock system clean
+.PHONY: help demo test check pytest cover bench soak lock system clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -31,10 +31,7 @@ pytest: $(READY) system
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest -n $(JOBS) --cov --cov-report= --ignore tests/fleet
 	# Real hosts by themselves: eight of them beside other tests would measure the machine, not the code.
-	$(BIN)/pytest -n 0 --cov --cov-append --cov-report= tests/fleet/test_lab_hosts.py tests/fleet/test_lab_faults.py
-
-fleet: $(READY) system ## runs, faults and stops on eight real systemd hosts (as root; about 15 minutes)
-	$(BIN)/pytest -n 0 --timeout 600 tests/fleet
+	$(BIN)/pytest -n 0 --timeout 600 --cov --cov-append --cov-report= tests/fleet
 
 # Whole: 90 %. What decides about money, gates and stops: every line, as far as it stands.
 cover: $(READY)

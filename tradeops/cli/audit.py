@@ -53,6 +53,8 @@ def verify(
     code = ExitCode.DRIFT if problems else ExitCode.PROVED if here or testimony.holds() else ExitCode.MIXED
     witnessed = f"{testimony.witnesses} of {c.fleet.hosts_declared} hosts are witnesses up to row {testimony.confirmed_to}"
     lines = [f"intent without outcome: row {row}" for row in found.unfinished]
+    silent = [] if here else [host.name for host in c.fleet.hosts if host.name not in heads]
+    lines += [f"not heard as witnesses: {', '.join(silent)}"] if silent else []
     lines += [f"a torn last row of {found.torn} bytes: its act was never begun"] if found.torn else []
     return Report(
         "audit-verify",
@@ -61,7 +63,14 @@ def verify(
         tables=(table(("verdict",), [(f"{NO} {problem}",) for problem in problems] or [(f"{YES} head {found.head}",)]),),
         lines=tuple(lines),
         next="put the file aside as evidence: somebody changed it" if problems else "",
-        data={"chain": found.chain, "head": found.head, "rows": found.rows, "problems": problems, "witnesses": testimony.witnesses},
+        data={
+            "chain": found.chain,
+            "head": found.head,
+            "rows": found.rows,
+            "problems": problems,
+            "witnesses": testimony.witnesses,
+            "silent": silent,
+        },
     )
 
 

@@ -223,8 +223,8 @@ class Context:
 
         number, off = (self.overlay[1].number, self.overlay[1].flags_off) if self.overlay else (0, {})
         expected = expected_hosts(self.fleet.state.runs, self.store, self.bindings, overlay=number, flags_off=off)
-        wait_s = self.fleet.deadlines.command
-        return fleet_verdict(hosts, expected, self.agents, self.controls, self.fan_out, timeout_s=wait_s)
+        waits = self.fleet.deadlines
+        return fleet_verdict(hosts, expected, self.agents, self.controls, self.fan_out, timeout_s=waits.command, control_s=waits.control)
 
     def site(self, progress: Callable[[Progress], None]) -> Site:
         """What a run works with. Raises UsageError, Refused when something is missing or not signed."""

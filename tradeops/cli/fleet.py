@@ -11,7 +11,6 @@ from tradeops.base.errors import ExitCode, PreflightFailed, TradeopsError
 from tradeops.cli.context import Context
 from tradeops.cli.options import Hosts, Tags, context
 from tradeops.cli.report import NO, YES, Report, age, table
-from tradeops.contracts.codec import convert
 
 if TYPE_CHECKING:
     from tradeops.contracts.envelope import Envelope
@@ -90,6 +89,7 @@ def facts(ctx: typer.Context, host: Hosts = None, tag: Tags = None) -> Report:
     import msgspec
 
     from tradeops.contracts.agent import AgentVerb, Facts
+    from tradeops.contracts.codec import convert
     from tradeops.fleet.inventory import select
     from tradeops.fleet.outcome import errors, values
 

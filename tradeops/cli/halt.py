@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tradeops.base.errors import UsageError
+from tradeops.base.errors import MixedFleet, UsageError
 from tradeops.cli.context import Context
 from tradeops.cli.options import All, Count, Hosts, Reason, Tags, context
 from tradeops.cli.report import NO, YES, Report, table
@@ -34,11 +34,20 @@ def halt(ctx: typer.Context, reason: Reason, all_hosts: All = False, host: Hosts
 def resume(ctx: typer.Context, reason: Reason, all_hosts: All = False, host: Hosts = None, tag: Tags = None) -> Report:
     """End the halts and holds that stand on hosts. A kill is ended by `permit` alone."""
     from tradeops.contracts.directive import Verb
+    from tradeops.fleet.outcome import errors
     from tradeops.safety.permit import halts_to_end
 
     c = context(ctx)
     hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
-    ends = halts_to_end(c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control))
+    outcomes = c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control)
+    ends = halts_to_end(outcomes)
+    if not ends and (silent := errors(outcomes)):
+        raise MixedFleet(
+            f"{len(silent)} of {len(hosts)} hosts did not answer, and on the others no halt and no hold stands",
+            where=", ".join(silent),
+            holds="nothing was sent",
+            next="`tradeops status`, then resume again",
+        )
     if not ends:
         raise UsageError(
             "no halt and no hold stands on these hosts", next="`tradeops status` shows every mark; a kill needs `tradeops permit`"

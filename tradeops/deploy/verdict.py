@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tradeops.checks.drift import FleetVerdict, read_hosts, verify
+from tradeops.checks.drift import FleetVerdict, Reading, read_hosts, verify
 from tradeops.checks.proof import Expected
+from tradeops.contracts.identity import IdentityReport
 from tradeops.deploy.plan import SLOT
 from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import Outcome
 from tradeops.fleet.ports import Agents, Controls, FanOut
 
 
 def fleet_verdict(
-    hosts: Sequence[Host], expected: Mapping[str, Expected], agents: Agents, controls: Controls, fan_out: FanOut, *, timeout_s: float
+    hosts: Sequence[Host],
+    expected: Mapping[str, Expected],
+    agents: Agents,
+    controls: Controls,
+    fan_out: FanOut,
+    *,
+    timeout_s: float,
+    control_s: float,
 ) -> FleetVerdict:
-    """Every host compared with what was asked for and with the others. timeout_s: of each connect and of each answer."""
-    readings = read_hosts(hosts, agents, fan_out, slot=SLOT, timeout_s=timeout_s)
-    reports = controls.identities(hosts, deadline_s=timeout_s)
+    """Every host compared with what was asked for and with the others; agents and guards are asked at the same time.
+
+    timeout_s: of each connect to an agent and of each of its answers.  control_s: of a guard's answer.
+    """
+    readings: dict[str, Outcome[Reading]] = {}
+    reports: dict[str, Outcome[IdentityReport]] = {}
+    fan_out.together(
+        (
+            lambda: readings.update(read_hosts(hosts, agents, fan_out, slot=SLOT, timeout_s=timeout_s)),
+            lambda: reports.update(controls.identities(hosts, deadline_s=control_s)),
+        )
+    )
     return verify(hosts, expected, readings, reports)
