@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from tradeops.base.clock import NS_PER_S
-from tradeops.contracts.metrics import IDENTITY_LABELS, PREFIX, Gauge
+from tradeops.base.clock import NS_PER_MS, NS_PER_S
+from tradeops.contracts.metrics import IDENTITY_LABELS, PREFIX, Counter, Gauge, help_of
 from tradeops.contracts.status import Histogram, Status, Vitals
+from tradeops.contracts.units import UNIT
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -25,9 +26,9 @@ def _lines(status: Status) -> Iterator[str]:
         gauges[_labels(status.host, beside)] = _own_gauges(beside, status.standby_age_ms) | {Gauge.TRADING: 0.0}
     vitals = {labels: one for labels, one in slots.items() if one is not None}
     yield from _plain(gauges, "gauge")
-    yield from _plain({labels: one.counters for labels, one in vitals.items()}, "counter")
+    yield from _plain({labels: _counters(one) for labels, one in vitals.items()}, "counter")
     for name in sorted({name for one in vitals.values() for name in one.histograms}):
-        yield f"# TYPE {PREFIX}{name} histogram"
+        yield from _head(name, "histogram")
         for labels, one in vitals.items():
             if name in one.histograms:
                 yield from _histogram(PREFIX + name, one.histograms[name], labels)
@@ -49,15 +50,25 @@ def _own_gauges(vitals: Vitals | None, age_ms: float | None) -> dict[str, float]
     if vitals is not None and age_ms is not None:
         gauges[Gauge.VITALS_AGE_S] = age_ms / 1000
         gauges[Gauge.STARTED_AT_S] = vitals.identity.started_wall_ns / NS_PER_S
-        if vitals.feed_age_ns:
-            gauges[Gauge.FEED_AGE_S] = max(vitals.feed_age_ns.values()) / NS_PER_S
+        if vitals.feed_age_ns:  # as old as it was said to be, and as what says so
+            gauges[Gauge.FEED_AGE_S] = (max(vitals.feed_age_ns.values()) / NS_PER_MS + age_ms) / 1000
     return gauges
+
+
+def _counters(vitals: Vitals) -> dict[str, float]:
+    """Money in whole units of the currency."""
+    return {name: value / UNIT if name == Counter.ORDER_NOTIONAL else value for name, value in vitals.counters.items()}
+
+
+def _head(name: str, kind: str) -> Iterator[str]:
+    yield f"# HELP {PREFIX}{name} {help_of(name)}"
+    yield f"# TYPE {PREFIX}{name} {kind}"
 
 
 def _plain(series: Mapping[str, Mapping[str, float]], kind: str) -> Iterator[str]:
     """series: labels -> name -> value."""
     for name in sorted({name for values in series.values() for name in values}):
-        yield f"# TYPE {PREFIX}{name} {kind}"
+        yield from _head(name, kind)
         yield from (f"{PREFIX}{name}{{{labels}}} {_number(values[name])}" for labels, values in series.items() if name in values)
 
 

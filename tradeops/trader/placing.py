@@ -9,6 +9,7 @@ from functools import partial
 from tradeops.base.clock import Clock
 from tradeops.base.logs import event
 from tradeops.contracts.metrics import Counter, Latency
+from tradeops.contracts.units import value_of
 from tradeops.trader.flow import Flow
 from tradeops.trader.gate.gate import Gate
 from tradeops.trader.gate.verdict import Cause
@@ -109,6 +110,7 @@ class Placing:
                 self._withheld(tracked, cause)
                 continue
             self._telemetry.count(Counter.ORDERS_SENT)
+            self._telemetry.count(Counter.ORDER_NOTIONAL, value_of(tracked.order.price, tracked.order.quantity))
             self._telemetry.measure(Latency.QUOTE_TO_SEND, self._clock.monotonic_ns() - quoted_ns)
 
     def cancel(self, tracked: Tracked) -> None:

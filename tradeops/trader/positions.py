@@ -1,4 +1,4 @@
-"""What is held, from executions alone. Pure arithmetic in integers; cash is kept exact, in 1e-18 units."""
+"""What is held, from executions alone. Pure arithmetic in integers; cash and cost are kept exact, in 1e-18 units."""
 
 from __future__ import annotations
 
@@ -10,23 +10,35 @@ from tradeops.trader.messages import Fill, sign
 
 
 class Position(NamedTuple):
-    """One symbol. quantity: signed, 1e-9 units.  cash: signed, 1e-18 units: what was paid and received for it."""
+    """One symbol. quantity: signed, 1e-9 units.  cash: signed, 1e-18 units: what was paid and received for it.
+
+    cost: what the quantity held was bought (or sold) for, at its average price: cash + cost is what has been realised.
+    """
 
     quantity: int = 0
     cash: int = 0
+    cost: int = 0
 
     def after(self, fill: Fill) -> Position:
         """This position once `fill` is in it."""
         signed = sign(fill.side) * fill.quantity
-        return Position(self.quantity + signed, self.cash - signed * fill.price)
+        quantity = self.quantity + signed
+        if self.quantity * signed >= 0:
+            cost = self.cost + signed * fill.price
+        elif quantity * self.quantity >= 0:
+            cost = self.cost * quantity // self.quantity  # at the same average price
+        else:
+            cost = quantity * fill.price  # through zero: a new position
+        return Position(quantity, self.cash - signed * fill.price, cost)
 
 
 class Totals(NamedTuple):
-    """Over all symbols at their marks, 1e-9 units. A symbol without a mark counts at its cost."""
+    """Over all symbols at their marks, 1e-9 units. A symbol without a mark counts at its cost; marked: there is none such."""
 
     gross: int
     net: int
     pnl: int
+    marked: bool = True
 
 
 class Positions:
@@ -51,15 +63,29 @@ class Positions:
     def totals(self, marks: Mapping[str, int]) -> Totals:
         """Gross, net and profit at `marks` (symbol -> price)."""
         gross = net = pnl = 0
+        marked = True
         for symbol, held in self._held.items():
             mark = marks.get(symbol)
-            worth = _at_cost(held) if mark is None else held.quantity * mark
+            worth = held.cost if mark is None else held.quantity * mark
+            marked = marked and (mark is not None or not held.quantity)
             value = worth // UNIT if worth >= 0 else -(-worth // UNIT)
             gross += abs(value)
             net += value
             pnl += (held.cash + worth) // UNIT
-        return Totals(gross, net, pnl)
+        return Totals(gross, net, pnl, marked)
 
 
-def _at_cost(held: Position) -> int:
-    return -held.cash if held.quantity else 0
+class Profit:
+    """Profit and drawdown since the process started: a release answers for itself, not for what it inherited."""
+
+    def __init__(self) -> None:
+        self._start: int | None = None
+        self._peak = 0
+
+    def since_start(self, pnl: int) -> tuple[int, int]:
+        """What was gained since the first call, and how far that is below its highest; 1e-9 units, as `pnl` is."""
+        if self._start is None:
+            self._start = pnl
+        gained = pnl - self._start
+        self._peak = max(self._peak, gained)
+        return gained, self._peak - gained

@@ -63,6 +63,8 @@ class Reports:
         if tracked is None:
             self._stranger(venue, report)
             return
+        if report.kind is not ExecKind.REJECTED:
+            self._placed(tracked)
         if report.kind in (ExecKind.PARTIAL, ExecKind.FILL):
             self._executed(tracked, report.cumulative_qty, report.last_price, report.trade_id)
         elif report.kind is ExecKind.REJECTED:
@@ -72,9 +74,13 @@ class Reports:
         elif report.kind is ExecKind.CANCELLED:
             self._happen(tracked, OrderEvent.CANCELLED, report.code.value)
         else:
-            if tracked.state is State.SENT:
-                self._telemetry.measure(Latency.ORDER_PLACEMENT, self._clock.monotonic_ns() - tracked.sent_ns)
             self._happen(tracked, OrderEvent.ACCEPTED)
+
+    def _placed(self, tracked: Tracked) -> None:
+        """The venue has the order: how long it took to say so, however late that was and whatever came in between."""
+        if tracked.sent_ns:
+            self._telemetry.measure(Latency.ORDER_PLACEMENT, self._clock.monotonic_ns() - tracked.sent_ns)
+            tracked.sent_ns = 0
 
     def _executed(self, tracked: Tracked, cumulative: int, price: int, execution: str) -> None:
         """Count what is new of `cumulative`. More than was ordered is a break: it halts."""
@@ -93,6 +99,8 @@ class Reports:
         tracked = self._ledger.orders.get(status.client_id)
         if tracked is None:
             return
+        if status.state not in (OrderState.UNKNOWN, OrderState.REJECTED):
+            self._placed(tracked)
         if status.cumulative_qty > tracked.filled:
             self._warn(f"executions of {status.client_id} are known by query alone, at its limit price")
             self._executed(tracked, status.cumulative_qty, status.price or tracked.order.price, "")

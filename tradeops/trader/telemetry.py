@@ -7,16 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from tradeops.base.clock import NS_PER_S
-from tradeops.contracts.metrics import Counter, Latency
+from tradeops.contracts.metrics import LATENCY_UPPER_S, Counter, Latency
 from tradeops.contracts.status import Histogram
 
-UPPER_S: Final = (
-    *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005),
-    *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
-)
-"""Upper edges of the latency buckets, in seconds; a last one is open."""
 WARNINGS_MAX: Final = 50
-_UPPER_NS: Final = tuple(round(edge * NS_PER_S) for edge in UPPER_S)
+_UPPER_NS: Final = tuple(round(edge * NS_PER_S) for edge in LATENCY_UPPER_S)
 _START_TICKS: Final = 19
 """Position of field 22 of /proc/PID/stat behind the command's closing bracket."""
 
@@ -25,7 +20,7 @@ class LatencyHistogram:
     """Durations counted by bucket."""
 
     def __init__(self) -> None:
-        self._counts = [0] * (len(UPPER_S) + 1)
+        self._counts = [0] * (len(LATENCY_UPPER_S) + 1)
         self._sum_ns = 0
 
     def add(self, duration_ns: int) -> None:
@@ -35,7 +30,7 @@ class LatencyHistogram:
 
     def read(self) -> Histogram:
         """As it is exported."""
-        return Histogram(UPPER_S, tuple(self._counts), self._sum_ns / NS_PER_S)
+        return Histogram(LATENCY_UPPER_S, tuple(self._counts), self._sum_ns / NS_PER_S)
 
 
 class Telemetry:

@@ -13,13 +13,14 @@ from tradeops.trader.gate.verdict import Verdict
 from tradeops.trader.ledger import Ledger
 from tradeops.trader.market.market import Market
 from tradeops.trader.placing import Placing
+from tradeops.trader.positions import Profit
 from tradeops.trader.standing import Standing
 from tradeops.trader.telemetry import Telemetry
 from tradeops.wire.protocol import AMOUNT_MAX
 
 
 class VitalsMaker:
-    """Reads the rooms; changes nothing but the peak that drawdown is measured from."""
+    """Reads the rooms; changes nothing but what profit and drawdown are measured from."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class VitalsMaker:
         self._placing = placing
         self._standing = standing
         self._telemetry = telemetry
-        self._peak = 0
+        self._profit = Profit()
 
     def make(self, verdict: Verdict, sessions: Mapping[str, str], path_check: int, now_ns: int) -> Vitals:
         """The vitals at `now_ns`. sessions: name -> up, or down and why."""
@@ -58,7 +59,7 @@ class VitalsMaker:
             feed_age_ns=ages,
             positions={symbol: held for symbol, held in self._ledger.positions.quantities().items() if abs(held) <= AMOUNT_MAX},
             counters=self._counters(),
-            gauges=self._gauges(verdict, path_check, max(ages.values(), default=-UNIT)),
+            gauges=self._gauges(verdict, path_check),
             histograms=self._telemetry.histograms(),
             limits=dict(terms.limits.values),
             warnings=(*self._telemetry.warnings, *(f"halted: {name}: {text}" for name, text in self._standing.reasons.items())),
@@ -88,22 +89,20 @@ class VitalsMaker:
             flags=dict(terms.flags),
         )
 
-    def _gauges(self, verdict: Verdict, path_check: int, feed_age_ns: int) -> dict[str, float]:
+    def _gauges(self, verdict: Verdict, path_check: int) -> dict[str, float]:
         marks: dict[str, int] = {}
         for market in self._markets.values():
             marks |= market.marks()
         totals = self._ledger.positions.totals(marks)
-        self._peak = max(self._peak, totals.pnl)
         gauges = {
             Gauge.WORKING_ORDERS.value: float(self._ledger.orders.open_count),
             Gauge.GROSS_NOTIONAL.value: totals.gross / UNIT,
             Gauge.NET_NOTIONAL.value: totals.net / UNIT,
-            Gauge.PNL.value: totals.pnl / UNIT,
-            Gauge.DRAWDOWN.value: (self._peak - totals.pnl) / UNIT,
             Gauge.TRADING.value: float(self._standing.may_place(verdict)),
             Gauge.FLOW_CAP.value: self._placing.flow.cap_ppm / PPM,
             Gauge.PATH_CHECK.value: float(path_check),
         }
-        if feed_age_ns >= 0:
-            gauges[Gauge.FEED_AGE_S.value] = feed_age_ns / UNIT
+        if totals.marked:
+            pnl, drawdown = self._profit.since_start(totals.pnl)
+            gauges |= {Gauge.PNL.value: pnl / UNIT, Gauge.DRAWDOWN.value: drawdown / UNIT}
         return gauges

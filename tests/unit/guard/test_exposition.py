@@ -20,27 +20,41 @@ VITALS = Vitals(
     {},
     {"sim": 1_500_000_000},
     {},
-    {"signals_total": 7},
+    {"signals_total": 7, "order_notional_total": 2_500_000_000, "orders_denied_tick_total": 1},
     {"pnl": -0.5},
     {"order_placement_latency_seconds": Histogram((0.001, 0.01), (3, 2, 1), 0.25)},
     {},
 )
 STATUS = Status(STATUS_SCHEMA, 'ho"st', "f", True, (), "p1", VITALS, 20.0, 1, False, False, 2, "", 0, 1, 1, 0)
 
-GOLDEN = r"""# TYPE tradeops_feed_age_seconds gauge
-tradeops_feed_age_seconds{L} 1.5
+GOLDEN = r"""# HELP tradeops_feed_age_seconds Age of the oldest feed's newest word, now.
+# TYPE tradeops_feed_age_seconds gauge
+tradeops_feed_age_seconds{L} 1.52
+# HELP tradeops_pnl Profit since the start of the process, realised and not, at the last valid quotes; absent while a held symbol has none.
 # TYPE tradeops_pnl gauge
 tradeops_pnl{L} -0.5
+# HELP tradeops_process_start_time_seconds When the process started, by its host's clock.
 # TYPE tradeops_process_start_time_seconds gauge
 tradeops_process_start_time_seconds{L} 3.5
+# HELP tradeops_trading 1: a permit, no mark, a living trader.
 # TYPE tradeops_trading gauge
 tradeops_trading{L} 1
+# HELP tradeops_vitals_age_seconds Age of what the trader says here.
 # TYPE tradeops_vitals_age_seconds gauge
 tradeops_vitals_age_seconds{L} 0.02
+# HELP tradeops_working_orders Working orders, by drop copy where it is known.
 # TYPE tradeops_working_orders gauge
 tradeops_working_orders{L} 2
+# HELP tradeops_order_notional_total Price times quantity of the orders handed to a venue's session.
+# TYPE tradeops_order_notional_total counter
+tradeops_order_notional_total{L} 2.5
+# HELP tradeops_orders_denied_tick_total Orders that own risk checks refused; by control in the orders_denied_CONTROL_total series.
+# TYPE tradeops_orders_denied_tick_total counter
+tradeops_orders_denied_tick_total{L} 1
+# HELP tradeops_signals_total Parents and signals taken in: the exposure that rates are taken over.
 # TYPE tradeops_signals_total counter
 tradeops_signals_total{L} 7
+# HELP tradeops_order_placement_latency_seconds From an order's sending to the venue's first word that it has it.
 # TYPE tradeops_order_placement_latency_seconds histogram
 tradeops_order_placement_latency_seconds_bucket{L,le="0.001"} 3
 tradeops_order_placement_latency_seconds_bucket{L,le="0.01"} 5

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from tests.support.trader import MEAN_FLAG, PRICE, SYMBOL, TICK, VENUE, overlay
 from tradeops.contracts.flags import meaning_digest
 from tradeops.contracts.manifest import Flag
-from tradeops.contracts.metrics import Latency
+from tradeops.contracts.metrics import LATENCY_UPPER_S, Latency
 from tradeops.contracts.units import UNIT
 from tradeops.trader import flags
 from tradeops.trader.bus import Bus
 from tradeops.trader.messages import Fill, MarketView, Quote, other, sign
-from tradeops.trader.positions import Positions, Totals
+from tradeops.trader.positions import Position, Positions, Profit, Totals
 from tradeops.trader.routing import VenueState, route
 from tradeops.trader.sessions import Pauses
 from tradeops.trader.strategy.quoter import QuoterSettings, quote
-from tradeops.trader.telemetry import UPPER_S, WARNINGS_MAX, Telemetry, start_ticks
+from tradeops.trader.telemetry import WARNINGS_MAX, Telemetry, start_ticks
 from tradeops.wire.protocol import Side
 
 SETTINGS = QuoterSettings(quantity=UNIT, position_max=10 * UNIT, half_spread_ppm=300, reversion_ppm=500_000, skew_ppm=1000)
@@ -40,7 +40,35 @@ def test_positions_gross_net_and_profit() -> None:
     short = Positions()
     short.apply(fill(Side.SELL, 100 * UNIT, UNIT))
     assert short.totals({SYMBOL: 90 * UNIT}) == Totals(gross=90 * UNIT, net=-90 * UNIT, pnl=10 * UNIT)
-    assert short.totals({}) == Totals(gross=100 * UNIT, net=-100 * UNIT, pnl=0)
+    assert short.totals({}) == Totals(gross=100 * UNIT, net=-100 * UNIT, pnl=0, marked=False)
+
+
+@pytest.mark.parametrize(
+    ("trades", "quantity", "cost", "realised"),
+    [
+        ([(Side.BUY, 100, 2), (Side.BUY, 103, 1)], 3, 303, 0),
+        ([(Side.BUY, 100, 2), (Side.BUY, 103, 1), (Side.SELL, 111, 2)], 1, 101, 20),
+        ([(Side.BUY, 100, 2), (Side.SELL, 90, 2)], 0, 0, -20),
+        ([(Side.BUY, 100, 2), (Side.SELL, 110, 5)], -3, -330, 20),
+        ([(Side.SELL, 100, 4), (Side.BUY, 90, 1)], -3, -300, 10),
+    ],
+)
+def test_a_position_knows_its_cost(trades: list[tuple[Side, int, int]], quantity: int, cost: int, realised: int) -> None:
+    """At the average price of what is held; through zero it begins anew. What is realised does not move with the market."""
+    position = Position()
+    for side, price, traded in trades:
+        position = position.after(fill(side, price * UNIT, traded * UNIT))
+    assert position == Position(quantity * UNIT, (realised - cost) * UNIT * UNIT, cost * UNIT * UNIT)
+    positions = Positions()
+    for side, price, traded in trades:
+        positions.apply(fill(side, price * UNIT, traded * UNIT))
+    assert positions.totals({}) == Totals(abs(cost) * UNIT, cost * UNIT, realised * UNIT, marked=not quantity)
+
+
+def test_profit_and_drawdown_are_since_the_start() -> None:
+    """What was lost before is not this process's; the drawdown is from its own highest."""  # R13
+    profit = Profit()
+    assert [profit.since_start(pnl) for pnl in (-500, -480, -495, -470)] == [(0, 0), (20, 0), (5, 15), (30, 0)]
 
 
 @given(st.lists(st.tuples(st.sampled_from(Side), st.integers(1, 10**14), st.integers(1, 10**12)), max_size=30))
@@ -114,7 +142,7 @@ def test_latencies_fall_into_their_buckets() -> None:
     assert found.counts[0] == 2
     assert found.counts[1] == 1
     assert found.counts[-1] == 1
-    assert len(found.counts) == len(UPPER_S) + 1
+    assert len(found.counts) == len(LATENCY_UPPER_S) + 1
     assert found.sum_s == pytest.approx(10.0001, abs=1e-4)
 
 

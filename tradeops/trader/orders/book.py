@@ -15,7 +15,10 @@ CLOSED_KEPT_MAX: Final = 50_000
 
 
 class Tracked:
-    """An order and how far it has come. since_ns: monotonic time of its last event."""
+    """An order and how far it has come. since_ns: monotonic time of its last event.
+
+    sent_ns: when it was handed over; 0 before, and again once the venue has said that it has it.
+    """
 
     __slots__ = ("cancels", "filled", "order", "sent_ns", "since_ns", "state")
 
