@@ -16,6 +16,9 @@ from tradeops.base.errors import ExitCode
 from tradeops.cli.app import command_line, hoist, run
 from tradeops.cli.context import Context, Options
 from tradeops.cli.render import Printer
+from tradeops.contracts.codec import decode
+from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.signature import RunKey
 from tradeops.lab.keys import make_key
 
@@ -34,6 +37,16 @@ class SimStore(SimReleases):
     def list(self) -> list[Any]:
         """All of them."""
         return [self.get(name) for name in self.manifests]
+
+    def newest(self, service: str) -> Any:
+        """The one with the highest number."""
+        return max(self.list(), key=lambda one: one.manifest.predicate.number)
+
+    def adopt(self, envelope: Envelope) -> Any:
+        """One more, whose files are here."""
+        made = decode(envelope.body(), Manifest, source="sim")
+        self.manifests[made.id()] = made
+        return self.get(made.id())
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def build(
     described = load_definition(path)
     ingredients = Ingredients(lock or shipped("requirements-host.lock")) if described.kind == "trader" else None
     ledger = FlagLedger(flags or path.parent / "flags.json")
-    _require_release(c)
+    require_release(c)
     with c.audit.pair("build", detail={"service": described.service, "version": described.version}) as pair:
         stored = make(Source(described, folder, ingredients), c.store, c.signer, ledger, now_ns=c.clock.wall_ns(), number=number)
         pair.detail |= {"release": stored.id}
@@ -55,7 +55,7 @@ def build(
     )
 
 
-def _require_release(c: Context) -> None:
+def require_release(c: Context) -> None:
     """May who signs release at all? Asked before anything is kept: every host would refuse it. Raises Refused."""
     roles = next(each.roles for each in c.policy.people if each.name == c.person)
     if not any("release" in c.policy.roles.get(role, ()) for role in roles):

@@ -34,17 +34,22 @@ def deploy(
     plan: Annotated[str | None, typer.Option("--plan", metavar="DIGEST", help="Refuse unless the plan is still this one.")] = None,
 ) -> Report:
     """Bring a release to every host. Exit 0 means: every declared host answered and its running process is that release."""
-    from tradeops.deploy.deploy import deploy as bring
-
-    c = context(ctx)
     if rolling and playbook != "rolling":
         raise UsageError("--rolling and --playbook say different things", next="give one of them")
+    return bring(ctx, release, playbook, plan=plan)
+
+
+def bring(ctx: typer.Context, release: str, playbook: str, *, plan: str | None = None, command: str = "deploy") -> Report:
+    """The run of any command that brings a release to the fleet."""
+    from tradeops.deploy.deploy import deploy as carry_out
+
+    c = context(ctx)
     book, chosen = c.playbook(playbook), c.store.get(release).id
     progress = RunProgress(c.printer, c.clock)
     site = c.site(progress)
     _confirm_production(ctx, f"deploy {release} to {len(site.hosts)} hosts", plan)
     try:
-        return ending_report("deploy", bring(site, chosen, book, plan_digest=plan), progress)
+        return ending_report(command, carry_out(site, chosen, book, plan_digest=plan), progress)
     finally:
         c.ssh.close()
 

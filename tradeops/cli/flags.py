@@ -10,7 +10,7 @@ import typer
 from tradeops.base.digest import short
 from tradeops.base.errors import Refused, UsageError
 from tradeops.cli.context import Context
-from tradeops.cli.options import Reason, context
+from tradeops.cli.options import Playbook, Reason, context
 from tradeops.cli.report import Report, Table, table, when
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tradeops.release.matrix import FlagRow
     from tradeops.safety.desk import Taken
 
-flags = typer.Typer(help="Flags: list, declare, disable, retire.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+flags = typer.Typer(
+    help="Flags: list, declare, activate, disable, retire.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
+)
 Id = Annotated[str, typer.Argument(metavar="FLAG", help="The flag's id.")]
 Ledger = Annotated[Path, typer.Option("--flags", metavar="FILE", help="The ledger, beside the service's definition.")]
 HERE = Path("flags.json")
@@ -132,6 +134,57 @@ def disable(ctx: typer.Context, flag: Id, reason: Reason) -> Report:
         taken = _lay(c, overlay, reason)
     again = f"a release that says `ends_overlay: {overlay.number}` turns it on again, with its gates"
     return _laid("flags-disable", f"{flag} is off", flag, overlay, taken, again)
+
+
+@flags.command("activate")
+def activate(
+    ctx: typer.Context,
+    flag: Id,
+    playbook: Playbook = "activate-flag",
+    build_only: Annotated[bool, typer.Option("--build-only", help="Make and sign the release; `plan`, `approve`, `deploy` go on.")] = False,
+) -> Report:
+    """Turn a flag on: a release of the very code that every host is proved to run, through its own canary and gates."""
+    from tradeops.cli.build import require_release
+    from tradeops.cli.deploy import bring
+    from tradeops.release.activation import activation
+
+    c = context(ctx)
+    require_release(c)
+    try:
+        with c.audit.pair("flags-activate", detail={"flag": flag}) as pair:
+            running = c.store.get(_one_release(c, flag))
+            stored = activation(c.store, running, flag, c.overlay[1].flags_off if c.overlay else {}, c.signer)
+            pair.detail |= {"release": stored.id}
+        if build_only:
+            return Report(
+                "flags-activate",
+                f"{short(stored.id)} is {short(running.id)} with {flag} on",
+                data={"flag": flag, "release": stored.id},
+                next=f"tradeops plan {short(stored.id)} --playbook {playbook}",
+            )
+        return bring(ctx, stored.id, playbook, command="flags-activate")
+    finally:
+        c.ssh.close()
+
+
+def _one_release(c: Context, flag: str) -> str:
+    """The release that every host is proved to run (D07). Raises Refused naming those that are not."""
+    from tradeops.checks.finding import open_findings
+    from tradeops.deploy.asked import asked
+
+    if c.overlay and flag in c.overlay[1].flags_retired:
+        raise Refused(f"{flag} is retired: it is never on again (D05)", next="a new meaning takes a new id: `tradeops flags declare`")
+    odd = {name: found for name, findings in c.verdict(c.fleet.hosts).findings.items() if (found := open_findings(findings))}
+    releases = set(asked(c.fleet.state.runs).values())
+    if odd or len(releases) != 1:
+        words = "\n".join(f"{name}: {finding.check}: {finding.detail}" for name, found in odd.items() for finding in found[:3])
+        raise Refused(
+            f"{len(odd)} of {c.fleet.hosts_declared} hosts are not proved to run one release\n{words}",
+            where=", ".join(odd) or None,
+            holds="nothing was made; the flag stays as it is",
+            next="`tradeops verify`; mend or deploy, then activate",
+        )
+    return releases.pop()
 
 
 def _require_known(c: Context, flag: str) -> None:

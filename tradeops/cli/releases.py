@@ -1,8 +1,9 @@
-"""Releases on this machine: listed, shown, compared."""
+"""Releases on this machine: listed, shown, compared, carried to another fleet's."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,9 @@ from tradeops.base.digest import short
 from tradeops.cli.options import context
 from tradeops.cli.report import Report, table
 
-releases = typer.Typer(help="Releases: list, show, diff.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+releases = typer.Typer(
+    help="Releases: list, show, diff, export, import.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
+)
 Id = Annotated[str, typer.Argument(metavar="RELEASE", help="A release's id, or the beginning of it.")]
 
 
@@ -71,3 +74,39 @@ def diff(ctx: typer.Context, old: Id, new: Id) -> Report:
         rows += [(kind, name, f"{before} → {after}") for name, (before, after) in changes.items()]
     title = "nothing differs but number and ancestry" if found.same() else f"{len(rows)} differences, {found.bytes_new:,} bytes new"
     return Report("releases-diff", title, tables=(table(("kind", "what", "change"), rows),), data={"same": found.same(), **asdict(found)})
+
+
+@releases.command("export")
+def export(ctx: typer.Context, release: Id, out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A new file.")]) -> Report:
+    """Write a release into one file, to be promoted to another fleet by its digest: built once, tried there, the same here."""
+    from tradeops.cli.paths import new_file
+    from tradeops.release.archive import write_archive
+
+    c = context(ctx)
+    new_file("--out", out)
+    stored = c.store.get(release)
+    write_archive(stored, c.policy, out)
+    return Report("releases-export", f"{stored.id} is in {out}", data={"release": stored.id, "file": str(out)})
+
+
+@releases.command("import")
+def take_in(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `releases export` wrote.")],
+    digest: Annotated[str | None, typer.Option("--digest", metavar="ID", help="Refuse any other release than this one.")] = None,
+) -> Report:
+    """Keep a release that was built elsewhere, if people entitled by this fleet's policy signed it. Built again, it is another one."""
+    from tradeops.cli.paths import named
+    from tradeops.release.archive import read_archive
+
+    c = context(ctx)
+    with c.audit.pair("releases-import", detail={"file": file, "digest": digest}) as pair, named("FILE", file):
+        stored = read_archive(file, c.store, c.policy, digest=digest)
+        pair.detail |= {"release": stored.id}
+    part = stored.manifest.predicate
+    return Report(
+        "releases-import",
+        f"{part.service} {part.version} is release {short(stored.id)}, number {part.number}",
+        data={"release": stored.id, "service": part.service, "version": part.version, "number": part.number},
+        next=f"tradeops plan {short(stored.id)}",
+    )

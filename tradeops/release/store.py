@@ -14,7 +14,7 @@ import msgspec
 
 from tradeops.base.digest import digest_bytes, digest_file, is_digest, short
 from tradeops.base.durable import read_bounded, write_atomic
-from tradeops.base.errors import Refused, UsageError
+from tradeops.base.errors import Refused, TradeopsError, UsageError
 from tradeops.contracts.codec import decode
 from tradeops.contracts.entitle import signed_bytes
 from tradeops.contracts.envelope import Envelope
@@ -61,15 +61,28 @@ class Store:
 
         The envelope comes last, so that what has one is whole.
         """
-        body = signed_bytes(envelope)
-        manifest = decode(body, Manifest, source="release")
-        check_manifest(manifest)
-        release = StoredRelease(digest_bytes(body), manifest, envelope, self.root)
+        release = self._opened(envelope)
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for file in contents(manifest):
+        for file in contents(release.manifest):
             self._put_blob(file, tree / file.path)
         write_atomic(self._envelope_path(release.id), msgspec.json.encode(envelope))
         return release
+
+    def adopt(self, envelope: Envelope) -> StoredRelease:
+        """Keep a signed release whose contents are here already, as another release's. Raises Refused naming what is missing or damaged."""
+        release = self._opened(envelope)
+        if bad := [file.path for file in contents(release.manifest) if not is_whole(release.blob(file.digest), file.digest)]:
+            raise Refused(
+                f"{len(bad)} files are damaged or missing, as {bad[0]}", where=release.id, next="build or import the release again"
+            )
+        write_atomic(self._envelope_path(release.id), msgspec.json.encode(envelope))
+        return release
+
+    def _opened(self, envelope: Envelope) -> StoredRelease:
+        body = signed_bytes(envelope)
+        manifest = decode(body, Manifest, source="release")
+        check_manifest(manifest)
+        return StoredRelease(digest_bytes(body), manifest, envelope, self.root)
 
     def get(self, reference: str) -> StoredRelease:
         """By id or a unique beginning of it (with or without `sha256:`). Raises UsageError, Refused (altered)."""
@@ -163,6 +176,14 @@ def contents(manifest: Manifest) -> Iterator[File]:
         if file.link is None and file.digest not in seen:
             seen.add(file.digest)
             yield file
+
+
+def is_whole(path: Path, digest: str) -> bool:
+    """Whether a content is there and has that digest."""
+    try:
+        return digest_file(path) == digest
+    except (OSError, TradeopsError):
+        return False
 
 
 def copy_checked(source: Path, target: Path, digest: str) -> None:

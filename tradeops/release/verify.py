@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tradeops.base.digest import digest_bytes, digest_file
-from tradeops.base.errors import Refused, TradeopsError
+from tradeops.base.digest import digest_bytes
+from tradeops.base.errors import Refused
 from tradeops.contracts.codec import decode
 from tradeops.contracts.entitle import entitled, signed_bytes
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.policy import Policy
 from tradeops.release.manifest import check_manifest
-from tradeops.release.store import StoredRelease, contents
+from tradeops.release.store import StoredRelease, contents, is_whole
 
 _NAMED = 5
 
@@ -37,7 +35,7 @@ def verify_stored(stored: StoredRelease, policy: Policy) -> None:
     verify_envelope(stored.envelope, policy)
     if digest_bytes(signed_bytes(stored.envelope)) != stored.id:
         raise Refused("the release is not the one its name says", where=stored.id)
-    bad = [file.path for file in contents(stored.manifest) if _damaged(stored.blob(file.digest), file.digest)]
+    bad = [file.path for file in contents(stored.manifest) if not is_whole(stored.blob(file.digest), file.digest)]
     if bad:
         raise Refused(f"{len(bad)} files are damaged or missing: {_few(bad)}", where=stored.id, next="build or fetch the release again")
 
@@ -57,13 +55,6 @@ def check_age(manifest: Manifest, *, highest_number: int, now_ns: int, rollback:
             holds="nothing was touched",
             next="use `tradeops rollback --to` if going back is meant",
         )
-
-
-def _damaged(path: Path, digest: str) -> bool:
-    try:
-        return digest_file(path) != digest
-    except (OSError, TradeopsError):
-        return True
 
 
 def _few(paths: list[str]) -> str:

@@ -120,3 +120,69 @@ def test_flags_are_shown_by_release_and_host(live: Console) -> None:
     assert list(flag["releases"].values()) == ["on", "off", "unknown"]
     assert flag["active_on"] == [f"h{n}" for n in range(1, 8)]
     assert said["silent"] == ["h8"]
+
+
+@pytest.fixture
+def dark(console: Console) -> Console:
+    """Eight hosts on release 2, which knows the flag and has it off."""
+    assert console.run("deploy", console.new_release(2, flags=(OFF,))).code == ExitCode.PROVED
+    return console
+
+
+def test_activate_makes_a_release_that_differs_by_the_flag_alone_and_brings_it(dark: Console) -> None:
+    """D06, D07: proved first, through the playbook's canary; asked again, there is nothing left to turn on."""
+    said = dark.run("flags", "activate", "rlp-7", "--json")
+    assert (said.code, said.document["schema"]) == (ExitCode.PROVED, "tradeops/flags-activate/v1")
+    assert len(active(dark)) == 8
+    before, after = (dark.store.manifest(release).predicate for release in list(dark.world.manifests)[-2:])
+    assert (after.files, after.limits, after.previous) == (before.files, before.limits, list(dark.world.manifests)[-2])
+    assert [flag.on for flag in after.flags] == [True]
+    assert dark.run("flags", "activate", "rlp-7").code == ExitCode.REFUSED
+    assert dark.run("verify").code == ExitCode.PROVED
+
+
+def test_what_an_overlay_turned_off_is_activated_by_naming_it(live: Console) -> None:
+    """D06: the release ends that overlay by its number; the next emergency stop works as the first."""
+    for number in (1, 2):
+        assert live.run("flags", "disable", "rlp-7", "--reason", "drill").code == ExitCode.PROVED
+        assert active(live) == []
+        assert live.run("flags", "activate", "rlp-7").code == ExitCode.PROVED
+        assert len(active(live)) == 8
+        assert list(live.world.manifests.values())[-1].predicate.flags == (Flag(RLP.id, RLP.meaning, on=True, ends=number),)
+
+
+def test_activate_is_refused_without_parity_and_that_is_recorded(dark: Console) -> None:
+    """D06, D07: a host that drifted, one that does not answer, a flag that nobody there knows: exit 9, nothing made."""
+    dark.world.truth["h8"].faults.add("flipped_byte")
+    said = dark.run("flags", "activate", "rlp-7")
+    assert said.code == ExitCode.REFUSED
+    assert "h8: files" in said.err
+    dark.world.truth["h8"].faults = {"ssh_refused"}
+    assert "h8: agent answers" in dark.run("flags", "activate", "rlp-7").err
+    dark.world.truth["h8"].faults.clear()
+    assert dark.run("flags", "activate", "power-peg").code == ExitCode.REFUSED
+    assert active(dark) == []
+    assert len(dark.world.manifests) == 2
+    rows = [(row.verb, row.result) for row in read_rows(dark.folder / ".tradeops" / "audit.jsonl")]
+    assert rows.count(("flags-activate", "Refused")) == 3
+
+
+def test_activation_can_be_planned_and_approved_like_any_release(dark: Console) -> None:
+    """D15: the release is made and signed, and goes the way of all; asked for again, it is the same one."""
+    made = dark.run("flags", "activate", "rlp-7", "--build-only", "--json").document
+    assert active(dark) == []
+    assert dark.run("flags", "activate", "rlp-7", "--build-only", "--json").document["release"] == made["release"]
+    plan = dark.run("plan", made["release"], "--playbook", "activate-flag", "--json").document
+    assert plan["plan"]["turns_on"] == ["rlp-7"]
+    words = ("deploy", made["release"], "--playbook", "activate-flag", "--plan", plan["digest"])
+    assert dark.run(*words).code == ExitCode.PROVED
+    assert len(active(dark)) == 8
+
+
+def test_a_tombstone_is_not_activated(live: Console) -> None:
+    """D05: not even where a release still knows the flag."""
+    ledger = ("--flags", str(live.folder / "flags.json"))
+    assert live.run("deploy", live.new_release(4)).code == ExitCode.PROVED
+    assert live.run("flags", "retire", "rlp-7", *ledger).code == ExitCode.PROVED
+    assert "retired" in live.run("flags", "activate", "rlp-7").err
+    assert live.run("flags", "activate", "rlp-7", "--as", "risk-1").code == ExitCode.REFUSED
