@@ -145,7 +145,16 @@ def test_the_stop_page_is_one_layout(tmp_path: Path) -> None:
     pages.StopPage.create(made)
     assert path.read_bytes() == made.read_bytes()
     page = pages.StopPage(path, writable=True)
-    page.write(epoch=2, may_send=True, beat_ns=77, latch_cleared=3, scope_generation=0, narrowing=pages.UNNARROWED, durable=False)
+    page.write(
+        epoch=2,
+        may_send=True,
+        beat_ns=77,
+        latch_cleared=3,
+        scope_generation=0,
+        narrowing=pages.UNNARROWED,
+        token=pages.NOBODY,
+        durable=False,
+    )
     assert vitals.read_beat(path) == 77
     assert vitals.raise_latch(path) == 4
     words = page.read()

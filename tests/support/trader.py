@@ -23,7 +23,7 @@ from tradeops.contracts.host import HostFile
 from tradeops.contracts.identity import Identity
 from tradeops.contracts.layout import HostLayout
 from tradeops.contracts.manifest import PREDICATE_TYPE, STATEMENT_TYPE, Flag, Limits, Manifest, Release, Start
-from tradeops.contracts.pages import Narrowing, StopPage, pack_latch
+from tradeops.contracts.pages import Narrowing, StopPage, Token, pack_latch
 from tradeops.contracts.policy import SCHEMA as POLICY_SCHEMA
 from tradeops.contracts.policy import VERBS, Person, Policy
 from tradeops.contracts.signature import RunKey
@@ -167,6 +167,7 @@ class Permit:
         self.may_send = False
         self.narrowing = Narrowing()
         self.generation = 0
+        self.token = Token(0, SLOT)
         self._clock = clock
 
     def beat(self) -> None:
@@ -178,6 +179,7 @@ class Permit:
             latch_cleared=0,
             scope_generation=self.generation,
             narrowing=self.narrowing,
+            token=self.token,
             durable=False,
         )
 

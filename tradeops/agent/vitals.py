@@ -15,11 +15,13 @@ STOP_MAGIC = b"TOSTOP01"
 BEAT_AT = 24
 LATCH_CLEARED_AT = 32
 LATCH_AT = 64
+TOKEN_AT = 80
 ALL_BITS = 0xFFFF_FFFF_FFFF_FFFF
 _WORD = struct.Struct("<Q")
 _STOP_HEAD = struct.Struct("<8sQQQQQII")
 _CRC = struct.Struct("<I")
 _LATCH = struct.Struct("<QQ")
+_TOKEN = struct.Struct("<QQ8s")
 
 VITALS_BYTES = 131072
 VITALS_MAGIC = b"TOVITA01"
@@ -72,7 +74,8 @@ def halted_page(beat_ns: int = 0) -> bytes:
     """A whole stop page that says no, as a new host has it; the guard writes its own words once it runs."""
     head = _STOP_HEAD.pack(STOP_MAGIC, 1, 0, beat_ns, 0, 0, 0, zlib.crc32(b""))
     words = (head + _CRC.pack(zlib.crc32(head))).ljust(LATCH_AT, b"\0") + pack_latch(0)
-    return words.ljust(STOP_BYTES, b"\0")
+    token = _TOKEN.pack(1, 0, b"")
+    return (words.ljust(TOKEN_AT, b"\0") + token + _CRC.pack(zlib.crc32(token))).ljust(STOP_BYTES, b"\0")
 
 
 def parse_vitals(page: bytes) -> dict[str, Any] | None:

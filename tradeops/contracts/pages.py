@@ -11,8 +11,12 @@ Stop page (4,096 bytes, written in place, never renamed or truncated):
     56  I   crc32 of bytes 0..56
     64  Q   latch: written by the agent alone; differs from latch_cleared = halted
     72  Q   the same with all bits turned; any other value = halted
+    80  Q   the epoch once more: the words 80..108 belong to the words above
+    88  Q   number of the activation token
+    96  8s  the slot that holds it, padded with zeros; empty = none: no process of this host may send
+    104 I   crc32 of bytes 80..104
     128 ..  what narrows the trading, JSON of Narrowing; nothing when nothing does
-The guard alone writes 0..64 and 128.., the agent alone 64..80: no word has two writers.
+The guard alone writes 0..64, 80..108 and 128.., the agent alone 64..80: no word has two writers.
 
 Vitals page (131,072 bytes): two buffers, each header + JSON of contracts.status.Vitals.
     0   8s  magic `TOVITA01`
@@ -28,7 +32,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -43,6 +47,8 @@ _STOP_HEAD: Final = struct.Struct("<8sQQQQQII")
 _CRC: Final = struct.Struct("<I")
 _LATCH: Final = struct.Struct("<QQ")
 _LATCH_AT: Final = 64
+_TOKEN: Final = struct.Struct("<QQ8s")
+_TOKEN_AT: Final = 80
 _NARROWING_AT: Final = 128
 NARROWING_BYTES_MAX: Final = STOP_BYTES - _NARROWING_AT
 _ALL_BITS: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -73,6 +79,16 @@ class Narrowing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 UNNARROWED: Final = Narrowing()
 
 
+class Token(NamedTuple):
+    """The activation token: its number, which only rises, and the slot that holds it; empty: none does."""
+
+    number: int
+    slot: str
+
+
+NOBODY: Final = Token(0, "")
+
+
 @dataclass(frozen=True)
 class StopWords:
     """A stop page as read. `latched`: the agent's latch stands."""
@@ -85,6 +101,7 @@ class StopWords:
     narrowing: Narrowing
     latch: int
     latched: bool
+    token: Token
 
 
 def pack_stop(*, epoch: int, may_send: bool, beat_ns: int, latch_cleared: int, scope_generation: int, narrowing: bytes) -> bytes:
@@ -93,6 +110,21 @@ def pack_stop(*, epoch: int, may_send: bool, beat_ns: int, latch_cleared: int, s
         STOP_MAGIC, epoch, MAY_SEND if may_send else 0, beat_ns, latch_cleared, scope_generation, len(narrowing), zlib.crc32(narrowing)
     )
     return head + _CRC.pack(zlib.crc32(head))
+
+
+def pack_token(token: Token, *, epoch: int) -> bytes:
+    """The guard's words 80..108, as they go with the words of `epoch`."""
+    words = _TOKEN.pack(epoch, token.number, token.slot.encode())
+    return words + _CRC.pack(zlib.crc32(words))
+
+
+def _parse_token(page: bytes, epoch: int) -> Token | None:
+    words = page[_TOKEN_AT : _TOKEN_AT + _TOKEN.size]
+    (crc,) = _CRC.unpack_from(page, _TOKEN_AT + _TOKEN.size)
+    written, number, slot = _TOKEN.unpack(words)
+    if crc != zlib.crc32(words) or written != epoch:
+        return None
+    return Token(number, slot.rstrip(b"\0").decode(errors="replace"))
 
 
 def pack_latch(latch: int) -> bytes:
@@ -110,6 +142,9 @@ def parse_stop(page: bytes) -> StopWords | None:
     latch, inverse = _LATCH.unpack_from(page, _LATCH_AT)
     if magic != STOP_MAGIC or crc != zlib.crc32(head) or length > NARROWING_BYTES_MAX or latch ^ inverse != _ALL_BITS:
         return None
+    token = _parse_token(page, epoch)
+    if token is None:
+        return None
     body = page[_NARROWING_AT : _NARROWING_AT + length]
     if zlib.crc32(body) != narrowing_crc:
         return None
@@ -117,7 +152,7 @@ def parse_stop(page: bytes) -> StopWords | None:
         narrowing = parse(body, Narrowing) if length else UNNARROWED
     except msgspec.DecodeError:
         return None
-    return StopWords(epoch, may_send == MAY_SEND, beat_ns, cleared, generation, narrowing, latch, latch != cleared)
+    return StopWords(epoch, may_send == MAY_SEND, beat_ns, cleared, generation, narrowing, latch, latch != cleared, token)
 
 
 class StopPage:
@@ -147,8 +182,7 @@ class StopPage:
         """A halted page of the right size. Raises OSError; FileExistsError when there is one."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            head = pack_stop(epoch=1, may_send=False, beat_ns=0, latch_cleared=0, scope_generation=0, narrowing=b"")
-            os.write(fd, head.ljust(_LATCH_AT, b"\0") + pack_latch(0).ljust(STOP_BYTES - _LATCH_AT, b"\0"))
+            os.write(fd, _halted(epoch=1, latch=0, token=NOBODY))
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -187,10 +221,12 @@ class StopPage:
         latch_cleared: int,
         scope_generation: int,
         narrowing: Narrowing,
+        token: Token,
         durable: bool,
     ) -> None:
         """Set the guard's words; `durable` waits for the disk (every change of meaning; not for a mere beat).
 
+        The token first: whoever reads a new epoch reads its token too, or nothing that adds up.
         Raises OSError; ValueError when the narrowing does not fit.
         """
         body = narrowing.pack()
@@ -199,6 +235,7 @@ class StopPage:
         fd = self._writable_fd()
         if body:
             os.pwrite(fd, body, _NARROWING_AT)
+        os.pwrite(fd, pack_token(token, epoch=epoch), _TOKEN_AT)
         head = pack_stop(
             epoch=epoch,
             may_send=may_send,
@@ -215,10 +252,9 @@ class StopPage:
         """Wait until what was written is on the disk. Raises OSError."""
         os.fsync(self._writable_fd())
 
-    def mend(self, *, epoch: int, latch: int) -> None:
+    def mend(self, *, epoch: int, latch: int, token: Token) -> None:
         """Whole again after damage, halted: the one time the guard writes the agent's word, as last seen. Raises OSError."""
-        head = pack_stop(epoch=epoch, may_send=False, beat_ns=0, latch_cleared=latch, scope_generation=0, narrowing=b"")
-        os.pwrite(self._writable_fd(), head.ljust(_LATCH_AT, b"\0") + pack_latch(latch).ljust(STOP_BYTES - _LATCH_AT, b"\0"), 0)
+        os.pwrite(self._writable_fd(), _halted(epoch=epoch, latch=latch, token=token), 0)
         self.sync()
 
     def close(self) -> None:
@@ -228,6 +264,13 @@ class StopPage:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _halted(*, epoch: int, latch: int, token: Token) -> bytes:
+    """A whole page that says no; the latch is cleared."""
+    head = pack_stop(epoch=epoch, may_send=False, beat_ns=0, latch_cleared=latch, scope_generation=0, narrowing=b"")
+    words = (head.ljust(_LATCH_AT, b"\0") + pack_latch(latch)).ljust(_TOKEN_AT, b"\0") + pack_token(token, epoch=epoch)
+    return words.ljust(STOP_BYTES, b"\0")
 
 
 class VitalsWriter:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tradeops.base.clock import NS_PER_S
 from tradeops.contracts.directive import RISK_REDUCING, Directive, Scope
 from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.pages import Token
 from tradeops.contracts.status import Mark, MarkKind
 from tradeops.guard.admit import Refusal
 from tradeops.guard.state import Spent, State
@@ -93,6 +94,12 @@ def kills(state: State) -> tuple[Mark, ...]:
 def marked(state: State, kind: MarkKind, id: str) -> Mark | None:
     """The mark of that kind and id, if it stands."""
     return next((mark for mark in state.marks if mark.kind is kind and mark.id == id), None)
+
+
+def token(state: State) -> Token:
+    """Who may write: the active slot, or none while the host stands by."""
+    stands_by = any(mark.kind is MarkKind.STANDBY for mark in state.marks)
+    return Token(state.token, "" if stands_by else state.active)
 
 
 def disarm(state: State, reason: str, by: str, now: Now) -> State:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from tradeops.base.clock import NS_PER_MS, Clock
 from tradeops.base.logs import event
+from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.pages import NARROWING_BYTES_MAX, UNNARROWED, Narrowing
 from tradeops.guard import marks
 from tradeops.guard.admit import Refusal
@@ -48,8 +49,12 @@ class Memory:
         loaded = self.store.load()
         state = loaded.state or marks.disarm(State(), loaded.problem, "guard", now)
         found, problem = self.stop.open()
-        if problem:
-            self._mend_page(state.epoch)
+        if found is not None and found.token.number > state.token:
+            active = found.token.slot if found.token.slot in SLOTS else state.active
+            state = replace(state, token=found.token.number, active=active)
+            problem = loaded.problem or "the stop page knows a newer activation than the state"
+        elif problem:
+            self._mend_page(state)
         elif found is not None and not found.may_send and found.epoch >= state.epoch and marks.trading(state, now):
             problem = f"the stop page was stopped at epoch {found.epoch}, and the state does not say why"
         if problem and state.permit is not None:
@@ -98,7 +103,7 @@ class Memory:
         if was_silent and not problem:
             self._say_anew(now_ns)
         if problem:
-            self._mend_page(self.state.epoch)
+            self._mend_page(self.state)
             self._lose(problem)
         if not problem and not self._saving.locked() and not self._dirty.is_set():
             problem = self.store.damage()
@@ -165,8 +170,8 @@ class Memory:
         except (OSError, ValueError) as error:
             self.problems["stop page"] = f"the stop page cannot be written: {error}"
 
-    def _mend_page(self, epoch: int) -> None:
-        left = self.stop.mend(epoch=max(self.stop.epoch, epoch) + 1)
+    def _mend_page(self, state: State) -> None:
+        left = self.stop.mend(epoch=max(self.stop.epoch, state.epoch) + 1, token=marks.token(state))
         if left:
             self.problems["stop page"] = left
         else:
@@ -182,5 +187,5 @@ def words_of(state: State, now: Now) -> Words:
     """What the page is to mean. Subsets that do not fit on it stop everything."""
     narrowing = Narrowing(marks.blocked_scopes(state), state.flow_cap_ppm)
     if len(narrowing.pack()) > NARROWING_BYTES_MAX:
-        return Words(False, UNNARROWED, state.latch_cleared)
-    return Words(marks.trading(state, now), narrowing, state.latch_cleared)
+        return Words(False, UNNARROWED, state.latch_cleared, marks.token(state))
+    return Words(marks.trading(state, now), narrowing, state.latch_cleared, marks.token(state))

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tradeops.contracts.pages import UNNARROWED, Narrowing, StopPage, StopWords
+from tradeops.contracts.pages import NOBODY, UNNARROWED, Narrowing, StopPage, StopWords, Token
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Words:
     may_send: bool = False
     narrowing: Narrowing = UNNARROWED
     latch_cleared: int = 0
+    token: Token = NOBODY
 
 
 class StopKeeper:
@@ -74,6 +75,7 @@ class StopKeeper:
             latch_cleared=self.words.latch_cleared,
             scope_generation=self._generation,
             narrowing=self.words.narrowing,
+            token=self.words.token,
             durable=False,
         )
         self._beat_ns = beat_ns
@@ -101,34 +103,36 @@ class StopKeeper:
         if found is None:
             return "the stop page does not add up"
         self.latch = found.latch
-        mine = (self.epoch, self.words.may_send, self._beat_ns, self.words.latch_cleared, self._generation, self.words.narrowing)
-        if (found.epoch, found.may_send, found.beat_ns, found.latch_cleared, found.scope_generation, found.narrowing) != mine:
+        words = self.words
+        mine = (self.epoch, words.may_send, self._beat_ns, words.latch_cleared, self._generation, words.narrowing, words.token)
+        there = (found.epoch, found.may_send, found.beat_ns, found.latch_cleared, found.scope_generation, found.narrowing, found.token)
+        if there != mine:
             return "the stop page was written by somebody else"
         return ""
 
-    def mend(self, *, epoch: int) -> str:
+    def mend(self, *, epoch: int, token: Token) -> str:
         """Halt through whatever is mapped, then have a whole, halted page under the right name. What still is wrong, or empty.
 
-        A trader that mapped a page which is no longer there sees it halted for ever.
+        A trader that mapped a page which is no longer there sees it halted for ever.  token: who stays the writer.
         """
         with contextlib.suppress(OSError, ValueError):
             if self._page is not None:
-                self._page.mend(epoch=epoch, latch=self.latch)
-        self.words, self.epoch, self.stopped_at = Words(latch_cleared=self.latch), epoch, epoch
+                self._page.mend(epoch=epoch, latch=self.latch, token=token)
+        self.words, self.epoch, self.stopped_at = Words(latch_cleared=self.latch, token=token), epoch, epoch
         try:
             if self._page is None or not self._page.same_file():
-                self._renew(epoch)
+                self._renew(epoch, token)
         except (OSError, ValueError) as error:
             return f"the stop page cannot be made anew: {error}"
         self._beat_ns, self._generation = 0, 0
         return ""
 
-    def _renew(self, epoch: int) -> None:
+    def _renew(self, epoch: int, token: Token) -> None:
         if os.path.lexists(self._path):
             self._path.rename(self._path.with_name(f"{self._path.name}.damaged-{epoch}"))
         StopPage.create(self._path)
         page = StopPage(self._path, writable=True)
-        page.mend(epoch=epoch, latch=self.latch)
+        page.mend(epoch=epoch, latch=self.latch, token=token)
         if self._page is not None:
             self._page.close()
         self._page = page

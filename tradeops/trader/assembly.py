@@ -119,7 +119,7 @@ def assemble(layout: HostLayout, config: TraderConfig, mandate: Mandate, identit
         standing.halt(name, text)
     ledger = Ledger(journal, clock)
     ledger.replay()
-    gate = Gate(StopWatch(layout.stop_page, clock, config.gate.patience()))
+    gate = Gate(StopWatch(layout.stop_page, clock, config.gate.patience(), mandate.slot))
     sessions = {venue.name: OrderSession(_session(venue, host, layout, config.sessions), clock) for venue in mandate.binding.venues}
     for name, session in sessions.items():
         gate.attach(name, session)

@@ -20,7 +20,7 @@ from tradeops.contracts.agent import Latched
 from tradeops.contracts.directive import ALL_HOSTS, Directive, Scope, Verb
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.identity import Identity
-from tradeops.contracts.pages import Narrowing, StopPage, VitalsWriter
+from tradeops.contracts.pages import NOBODY, Narrowing, StopPage, VitalsWriter
 from tradeops.contracts.status import Vitals
 
 STUBBORN = b"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True:\n    signal.pause()\n"
@@ -45,7 +45,9 @@ def words(managed: ManagedHost) -> Any:
 def clear(managed: ManagedHost, latch: int, **state: Any) -> None:
     """As a guard does after a permit."""
     page = StopPage(managed.layout.stop_page, writable=True)
-    page.write(epoch=5, may_send=True, beat_ns=1, latch_cleared=latch, scope_generation=0, narrowing=Narrowing(), durable=False)
+    page.write(
+        epoch=5, may_send=True, beat_ns=1, latch_cleared=latch, scope_generation=0, narrowing=Narrowing(), token=NOBODY, durable=False
+    )
     page.close()
     (managed.layout.guard_state / "state.json").write_text(json.dumps({"digest": "", "state": state}))
 

@@ -11,18 +11,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradeops.contracts.directive import Scope
-from tradeops.contracts.pages import MAY_SEND, NARROWING_BYTES_MAX, STOP_BYTES, Narrowing, StopPage, pack_latch, pack_stop, parse_stop
+from tradeops.contracts.pages import (
+    MAY_SEND,
+    NARROWING_BYTES_MAX,
+    NOBODY,
+    STOP_BYTES,
+    Narrowing,
+    StopPage,
+    Token,
+    pack_latch,
+    pack_stop,
+    pack_token,
+    parse_stop,
+)
 
 NARROWED = b'{"scopes":[{"venues":["X"],"symbols":[],"strategies":[]}],"flow_cap_ppm":10000}'
 ALL_BITS = (1 << 64) - 1
 
 
+BLUE, GREEN = Token(6, "blue"), Token(7, "green")
+
+
 def page(
-    *, may_send: bool = True, epoch: int = 5, beat_ns: int = 77, latch: int = 2, cleared: int = 2, narrowed: bytes = NARROWED
+    *,
+    may_send: bool = True,
+    epoch: int = 5,
+    beat_ns: int = 77,
+    latch: int = 2,
+    cleared: int = 2,
+    narrowed: bytes = NARROWED,
+    token: Token = BLUE,
 ) -> bytes:
     """A whole page."""
     head = pack_stop(epoch=epoch, may_send=may_send, beat_ns=beat_ns, latch_cleared=cleared, scope_generation=3, narrowing=narrowed)
-    return (head.ljust(64, b"\0") + pack_latch(latch)).ljust(128, b"\0") + narrowed.ljust(STOP_BYTES - 128, b"\0")
+    words = head.ljust(64, b"\0") + pack_latch(latch) + pack_token(token, epoch=epoch)
+    return words.ljust(128, b"\0") + narrowed.ljust(STOP_BYTES - 128, b"\0")
 
 
 def may_send(data: bytes) -> bool:
@@ -39,12 +62,15 @@ def test_golden_bytes() -> None:
     hand[48:56] = struct.pack("<II", len(NARROWED), zlib.crc32(NARROWED))
     hand[56:60] = struct.pack("<I", zlib.crc32(bytes(hand[0:56])))
     hand[64:80] = struct.pack("<QQ", 2, ALL_BITS - 2)
+    hand[80:104] = struct.pack("<QQ8s", 5, 6, b"blue")
+    hand[104:108] = struct.pack("<I", zlib.crc32(bytes(hand[80:104])))
     hand[128 : 128 + len(NARROWED)] = NARROWED
     assert page() == bytes(hand)
     words = parse_stop(bytes(hand))
     assert words is not None
     assert (words.epoch, words.may_send, words.beat_ns, words.latch_cleared, words.scope_generation) == (5, True, 77, 2, 3)
     assert (words.latch, words.latched, words.narrowing) == (2, False, Narrowing((Scope(venues=("X",)),), 10_000))
+    assert words.token == BLUE
 
 
 @given(st.binary(max_size=STOP_BYTES + 8))
@@ -64,7 +90,7 @@ def test_a_changed_byte_never_turns_halted_into_may_send(at: int, flip: int) -> 
         assert not may_send(bytes(changed))
 
 
-@given(at=st.integers(0, 79), flip=st.integers(1, 255))
+@given(at=st.integers(0, 107), flip=st.integers(1, 255))
 def test_a_damaged_page_does_not_say_may_send(at: int, flip: int) -> None:
     """K06: one changed byte among the words of a page that said yes: it no longer does (60..64 holds nothing)."""
     changed = bytearray(page())
@@ -76,16 +102,25 @@ def test_a_damaged_page_does_not_say_may_send(at: int, flip: int) -> None:
 def test_a_truncated_page_does_not_say_may_send(cut: int) -> None:
     """K06: also when the missing part reads as zeros."""
     assert not may_send(page()[:cut])
-    assert not may_send(page()[: min(cut, 79)].ljust(STOP_BYTES, b"\0"))
+    assert not may_send(page()[: min(cut, 107)].ljust(STOP_BYTES, b"\0"))
 
 
 @given(cut=st.integers(0, 60), epoch=st.integers(6, 2**63), beat=st.integers(0, 2**63))
 def test_a_torn_write_shows_the_old_or_the_new_words_or_none(cut: int, epoch: int, beat: int) -> None:
     """Half of the new words over the old: never a mixture, and a halt torn in the middle never says may send."""
     old, new = page(), page(may_send=False, epoch=epoch, beat_ns=beat)
-    torn = new[:cut] + old[cut:]
+    torn = new[:cut] + old[cut:80] + new[80:]
     assert parse_stop(torn) in (parse_stop(old), parse_stop(new), None)
     assert not may_send(torn) or torn == old
+
+
+@given(head=st.integers(0, 60), token=st.integers(80, 108))
+def test_a_token_that_is_being_handed_over_is_the_old_one_the_new_one_or_none(head: int, token: int) -> None:
+    """O09: whatever part of either write a reader sees, an epoch comes with its own token and with no other."""
+    old, new = page(), page(epoch=9, token=GREEN)
+    torn = new[:head] + old[head:80] + new[80:token] + old[token:]
+    words = parse_stop(torn)
+    assert words is None or (words.epoch, words.token) in ((5, BLUE), (9, GREEN))
 
 
 def test_a_narrowing_that_does_not_add_up_halts() -> None:
@@ -106,7 +141,7 @@ def test_a_new_page_is_halted(tmp_path: Path) -> None:
     reader = StopPage(path, writable=False)
     words = reader.read()
     assert words is not None
-    assert (words.may_send, words.latched, path.stat().st_size) == (False, False, STOP_BYTES)
+    assert (words.may_send, words.latched, words.token, path.stat().st_size) == (False, False, NOBODY, STOP_BYTES)
     with pytest.raises(FileExistsError):
         StopPage.create(path)
     reader.close()
@@ -119,7 +154,7 @@ def test_what_the_guard_writes_the_trader_reads(tmp_path: Path) -> None:
     guard, trader = StopPage(path, writable=True), StopPage(path, writable=False)
     scopes = (Scope(symbols=("AAA",)), Scope(strategies=("s1",), venues=("X",)))
     for said, narrowing in ((True, Narrowing(scopes)), (True, Narrowing((), 50_000)), (True, Narrowing()), (False, Narrowing(scopes, 0))):
-        guard.write(epoch=9, may_send=said, beat_ns=1, latch_cleared=0, scope_generation=4, narrowing=narrowing, durable=said)
+        guard.write(epoch=9, may_send=said, beat_ns=1, latch_cleared=0, scope_generation=4, narrowing=narrowing, token=GREEN, durable=said)
         words = trader.read()
         assert words is not None
         assert (words.epoch, words.may_send, words.narrowing) == (9, said, narrowing)
@@ -135,7 +170,7 @@ def test_the_guards_writes_leave_the_agents_word(tmp_path: Path) -> None:
         agent.seek(64)
         agent.write(pack_latch(1))
     guard = StopPage(path, writable=True)
-    guard.write(epoch=2, may_send=True, beat_ns=1, latch_cleared=0, scope_generation=0, narrowing=Narrowing(), durable=True)
+    guard.write(epoch=2, may_send=True, beat_ns=1, latch_cleared=0, scope_generation=0, narrowing=Narrowing(), token=BLUE, durable=True)
     words = guard.read()
     assert words is not None
     assert words.may_send
@@ -151,10 +186,10 @@ def test_damage_is_seen_and_mended_to_halted(tmp_path: Path) -> None:
     with path.open("r+b") as hand:
         hand.write(b"x" * 200)
     assert guard.read() is None
-    guard.mend(epoch=8, latch=3)
+    guard.mend(epoch=8, latch=3, token=GREEN)
     words = guard.read()
     assert words is not None
-    assert (words.epoch, words.may_send, words.latch, words.latched) == (8, False, 3, False)
+    assert (words.epoch, words.may_send, words.latch, words.latched, words.token) == (8, False, 3, False, GREEN)
     guard.close()
 
 
@@ -217,6 +252,7 @@ def test_a_narrowing_that_does_not_fit_is_refused(tmp_path: Path) -> None:
             latch_cleared=0,
             scope_generation=1,
             narrowing=Narrowing((Scope(symbols=("A" * NARROWING_BYTES_MAX,)),)),
+            token=BLUE,
             durable=True,
         )
     assert path.read_bytes() == before

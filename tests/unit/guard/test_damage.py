@@ -47,6 +47,7 @@ def _forge(path: Path) -> None:
         latch_cleared=words.latch,
         scope_generation=9,
         narrowing=Narrowing(),
+        token=words.token,
         durable=False,
     )
     page.close()

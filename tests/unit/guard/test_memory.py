@@ -13,7 +13,7 @@ from tests.support.venue import run
 from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.contracts.directive import Scope
 from tradeops.contracts.envelope import Envelope
-from tradeops.contracts.pages import StopPage, pack_latch
+from tradeops.contracts.pages import StopPage, Token, pack_latch
 from tradeops.contracts.status import Mark, MarkKind
 from tradeops.guard import marks
 from tradeops.guard.admit import Refusal
@@ -220,7 +220,7 @@ def test_subsets_that_do_not_fit_the_page_stop_everything(tmp_path: Path) -> Non
     part = [Mark(MarkKind.KILL, f"k{n}", "x", "x", 1, None, Scope(symbols=(f"SYMBOL{n:04d}",))) for n in range(200)]
     state = State(permit=PERMIT, marks=tuple(part))
     made = memory(tmp_path)
-    assert words_of(state, made.now()) == Words()
+    assert words_of(state, made.now()) == Words(token=Token(0, "blue"))
     assert words_of(replace(state, marks=tuple(part[:5])), made.now()).may_send
 
 
@@ -237,3 +237,36 @@ def test_a_state_is_believed_only_whole(tmp_path: Path) -> None:
         assert store.load().state is None and "damaged" in store.load().problem
     store.save(msgspec.structs.replace(State(), schema="tradeops/guard-state/v0"))
     assert "schema" in store.load().problem
+
+
+def test_a_token_outlives_a_lost_state(tmp_path: Path) -> None:
+    """K06 O09: the state is gone, the page is not: the slot that held the token holds it, unarmed; no number comes twice."""
+    before = armed(tmp_path)
+    before.reduce(replace(before.state, token=4, active="green"))
+    before.store.save(before.state)
+    (tmp_path / "state.json").unlink()
+    after = again(before, tmp_path)
+    assert (after.state.token, after.state.active, after.state.permit) == (4, "green", None)
+    assert after.stop.words == Words(token=Token(4, "green"))
+
+
+def test_an_older_state_under_a_newer_page_is_not_believed(tmp_path: Path) -> None:
+    """O09: a state brought back from a backup does not arm the slot that handed over since."""
+    before = armed(tmp_path)
+    old = (tmp_path / "state.json").read_bytes()
+    before.reduce(replace(before.state, token=4, active="green"))
+    (tmp_path / "state.json").write_bytes(old)
+    after = again(before, tmp_path)
+    assert (after.state.token, after.state.active, after.state.permit) == (4, "green", None)
+    assert "newer activation" in after.state.marks[-1].reason
+
+
+def test_a_host_that_stands_by_has_no_writer(tmp_path: Path) -> None:
+    """O09: with the mark, the page names no slot; a page that is mended keeps what it named."""
+    made = armed(tmp_path)
+    made.reduce(replace(made.state, marks=(Mark(MarkKind.STANDBY, "s1", "operator-1", "x", 1),)))
+    assert made.stop.words == Words()
+    made.reduce(replace(made.state, marks=(), active="green", token=3))
+    (tmp_path / "stop.page").write_bytes(b"x" * 4096)
+    made.beat()
+    assert made.stop.words.token == Token(3, "green") and not made.stop.words.may_send

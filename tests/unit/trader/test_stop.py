@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.trader import Desk, raise_latch
 from tradeops.contracts.directive import Scope
+from tradeops.contracts.pages import Token
 from tradeops.trader.gate.verdict import Cause, Level
 from tradeops.wire.protocol import CancelAll, CancelOrder, CancelRejected, Code, ExecKind
 
@@ -198,3 +199,23 @@ def test_a_session_that_comes_back_under_a_stop_is_told_again(start: Start) -> N
     desk.log_on()
     desk.look()
     assert len(_cancel_alls(desk)) == 1
+
+
+@pytest.mark.parametrize("holder", [Token(1, "green"), Token(1, "")])
+def test_only_the_slot_that_holds_the_token_sends(start: Start, holder: Token) -> None:
+    """O09: the page says that another slot, or none, may send: nothing more leaves this process, not even what was queued."""
+    desk = start()
+    desk.open_path()
+    desk.session.held = True
+    desk.quote()
+    desk.look()
+    assert desk.session.send_queue
+    desk.guard.token = holder
+    desk.guard.say(True)
+    desk.session.held = False
+    desk.session.release()
+    desk.look()
+    assert desk.session.orders() == []
+    verdict = desk.rooms.engine.verdict
+    assert (verdict.level, verdict.cause) == (Level.HALTED, Cause.STANDBY)
+    assert _cancel_alls(desk)

@@ -12,8 +12,10 @@ from tradeops.trader.gate.verdict import MISSING, REPLACED, Cause, Patience, Ver
 class StopWatch:
     """Looks at the stop page with a fresh clock each time."""
 
-    def __init__(self, path: Path, clock: Clock, patience: Patience) -> None:
+    def __init__(self, path: Path, clock: Clock, patience: Patience, slot: str) -> None:
+        """slot: this process's; only the one that holds the activation token finds the page open."""
         self._path = path
+        self._slot = slot
         self._clock = clock
         self._patience = patience
         self._page: StopPage | None = None
@@ -34,7 +36,12 @@ class StopWatch:
         words = page.read()
         now_ns = self._clock.monotonic_ns()
         verdict = judge(
-            words, now_ns, damaged_ns=self._damaged_ns(words is None, now_ns), spent_epoch=self._spent_epoch, patience=self._patience
+            words,
+            now_ns,
+            slot=self._slot,
+            damaged_ns=self._damaged_ns(words is None, now_ns),
+            spent_epoch=self._spent_epoch,
+            patience=self._patience,
         )
         if words is not None:
             self._last_epoch = max(self._last_epoch, words.epoch)

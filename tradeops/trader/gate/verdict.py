@@ -28,6 +28,7 @@ class Cause(StrEnum):
     PAGE_DAMAGED = "page_damaged"
     NO_PERMIT = "no_permit"
     LATCHED = "latched"
+    STANDBY = "standby"
     GUARD_LATE = "guard_late"
     GUARD_SILENT = "guard_silent"
     EPOCH_SPENT = "epoch_spent"
@@ -68,8 +69,8 @@ MISSING: Final = Verdict(Level.HALTED, Cause.PAGE_MISSING)
 REPLACED: Final = Verdict(Level.HALTED, Cause.PAGE_REPLACED)
 
 
-def judge(words: StopWords | None, now_ns: int, *, damaged_ns: int, spent_epoch: int, patience: Patience) -> Verdict:
-    """The verdict on a page that is in place.
+def judge(words: StopWords | None, now_ns: int, *, slot: str, damaged_ns: int, spent_epoch: int, patience: Patience) -> Verdict:
+    """The verdict on a page that is in place, for the process of `slot`.
 
     damaged_ns: how long its words have not added up.  spent_epoch: up to this epoch the guard's word has lapsed: a guard
     that was silent, or whose page was lost, must speak anew with a higher epoch.
@@ -79,7 +80,7 @@ def judge(words: StopWords | None, now_ns: int, *, damaged_ns: int, spent_epoch:
     if words.latched:
         return Verdict(Level.HALTED, Cause.LATCHED, words)
     if not words.may_send:
-        return Verdict(Level.HALTED, Cause.NO_PERMIT, words)
+        return Verdict(Level.HALTED, Cause.NO_PERMIT if words.token.slot else Cause.STANDBY, words)
     if words.epoch <= spent_epoch:
         return Verdict(Level.HALTED, Cause.EPOCH_SPENT, words)
     late_ns = now_ns - words.beat_ns
@@ -87,4 +88,6 @@ def judge(words: StopWords | None, now_ns: int, *, damaged_ns: int, spent_epoch:
         return Verdict(Level.HALTED, Cause.GUARD_SILENT, words)
     if late_ns > patience.pause_ns:
         return Verdict(Level.PAUSED, Cause.GUARD_LATE, words)
+    if words.token.slot != slot:
+        return Verdict(Level.HALTED, Cause.STANDBY, words)
     return Verdict(Level.OPEN, Cause.NONE, words)
