@@ -138,7 +138,7 @@ DROPPED: tuple[tuple[tuple[str, ...], ExitCode, float], ...] = (
     (("audit", "verify"), ExitCode.PROVED, 20),
     (("resume", "--all", "--reason", "test"), ExitCode.MIXED, 10),
     (("permit", "--all", "--cause", "test", "--and", "risk-1"), ExitCode.MIXED, 20),
-    (("halt", "--all", "--count", "8", "--reason", "test"), ExitCode.MIXED, 10),
+    (("halt", "--all", "--count", "8", "--reason", "test"), ExitCode.KILL_INCOMPLETE, 10),
 )
 """A command line, its exit code, and the seconds within which it must end, with two of eight hosts silent; the last one halts."""
 
