@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 
 from tradeops.base.durable import read_bounded
 from tradeops.base.errors import ConfigError, TradeopsError
@@ -46,9 +46,14 @@ def _parse_size(value: object) -> int:
     return int(match[1]) * _SIZE_BYTES[match[2]]
 
 
-DurationS = Annotated[float, BeforeValidator(_parse_duration), PlainSerializer(lambda seconds: f"{seconds:f}s", when_used="json")]
+DurationS = Annotated[
+    float,
+    BeforeValidator(_parse_duration),
+    PlainSerializer(lambda seconds: f"{seconds:f}s", when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"}, mode="validation"),
+]
 """Written `5m`, held as seconds, written back as seconds. A bare number is refused."""
-SizeBytes = Annotated[int, BeforeValidator(_parse_size)]
+SizeBytes = Annotated[int, BeforeValidator(_parse_size), WithJsonSchema({"type": "string", "pattern": f"^{_SIZE.pattern}$"})]
 """Written `2GiB`, held as bytes. A bare number is refused."""
 
 Model = TypeVar("Model", bound=BaseModel)

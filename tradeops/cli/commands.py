@@ -17,7 +17,7 @@ class Command:
 COMMANDS = {
     "init": Command("init", "init", "Scaffold fleet file, service, playbooks, CA and first policy."),
     "doctor": Command("doctor", "doctor", "What is missing here and on the hosts, and how to fix it."),
-    "docs": Command("docs", "docs", "Print the commented fleet file, or a runbook."),
+    "docs": Command("docs", "docs", "Print a fleet file, playbook or CI pipeline to start from, its schema, or a runbook."),
     "completion": Command("completion", "completion", "Print the completion script for your shell."),
     "lab": Command("lab", "lab", "A fleet on this machine, and faults for it."),
     "fleet": Command("fleet", "fleet", "The hosts: list, sign, enroll, facts."),

@@ -70,8 +70,7 @@ def require_parity(crew: Crew) -> None:
         for name, findings in values(outcomes).items():
             if said := "; ".join(f"{finding.check}: {finding.detail}" for finding in open_findings(findings)[:4]):
                 failures[name] = TradeopsError(f"no flag goes on while this host is not proved: {said}", where=name)
-        if failures:
-            raise PhaseFailed(PARITY, failures)
+        _tell(crew, PARITY, names, failures)
 
 
 def require_exercised(crew: Crew, step: StepPlan) -> None:
@@ -81,9 +80,16 @@ def require_exercised(crew: Crew, step: StepPlan) -> None:
     with crew.phase(EXERCISE, step.reached):
         statuses = crew.site.controls.statuses(crew.hosts(step.reached), deadline_s=crew.playbook.deadlines.control)
         idle = unexercised(values(statuses), crew.plan.turns_on)
-        if idle:
-            said = f"nothing went down the path of {', '.join(idle)}: not promoted"
-            raise PhaseFailed(EXERCISE, {name: TradeopsError(said, where=name) for name in step.reached})
+        said = f"nothing went down the path of {', '.join(idle)}: not promoted"
+        _tell(crew, EXERCISE, step.reached, {name: TradeopsError(said, where=name) for name in step.reached if idle})
+
+
+def _tell(crew: Crew, phase: str, names: Sequence[str], failures: Mapping[str, TradeopsError]) -> None:
+    """Say of each host how it stands, then raise PhaseFailed if there is one that does not."""
+    for name in names:
+        crew.tell(phase, name, "failed" if name in failures else "done", failures[name].what if name in failures else "")
+    if failures:
+        raise PhaseFailed(phase, failures)
 
 
 def unexercised(statuses: Mapping[str, Status], flags: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from tradeops.base.config import DurationS, Key, Strict, load_yaml, parse_yaml
 from tradeops.deploy.blackout import Blackout
@@ -30,11 +30,13 @@ def _share(value: str) -> str:
 
 Share = Annotated[str, Field(pattern=r"^(\d{1,3}(\.\d{1,4})?%|1/[1-9]\d{0,3})$"), AfterValidator(_share)]
 """Written `10%`, `0.5%` or `1/3`."""
+_REACH = r"^([1-9]\d{0,3}|\d{1,3}(\.\d{1,4})?%|tag:[A-Za-z0-9][A-Za-z0-9._-]*)$"
 Reach = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
-    Field(pattern=r"^([1-9]\d{0,3}|\d{1,3}(\.\d{1,4})?%|tag:[A-Za-z0-9][A-Za-z0-9._-]*)$"),
+    Field(pattern=_REACH),
     AfterValidator(lambda value: _share(value) if value.endswith("%") else value),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9999}, {"type": "string", "pattern": _REACH}]}),
 ]
 """How far a release goes: a number of hosts, a share of them, or those with a tag."""
 

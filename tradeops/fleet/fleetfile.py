@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from tradeops.base.config import DurationS, Strict
 from tradeops.base.errors import SignatureInvalid
@@ -67,9 +67,10 @@ def _url(value: str) -> str:
 
 Many = Annotated[tuple[T, ...], Field(strict=False)]
 """A YAML list, held as a tuple."""
-Amount = Annotated[int, BeforeValidator(_amount)]
+_DECIMAL = {"type": "string", "pattern": r"^-?\d{1,18}(\.\d+)?$"}
+Amount = Annotated[int, BeforeValidator(_amount), WithJsonSchema({"anyOf": [{"type": "integer"}, _DECIMAL]})]
 """Written 1000 or "0.01", held in 1e-9 units."""
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Name = Annotated[str, Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=63)]
 """A DNS name in lower case: it stands in the host's certificate."""
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]

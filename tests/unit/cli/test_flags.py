@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from xml.etree import ElementTree
+
 import pytest
 
 from tests.support.console import Console
@@ -186,3 +189,18 @@ def test_a_tombstone_is_not_activated(live: Console) -> None:
     assert live.run("flags", "retire", "rlp-7", *ledger).code == ExitCode.PROVED
     assert "retired" in live.run("flags", "activate", "rlp-7").err
     assert live.run("flags", "activate", "rlp-7", "--as", "risk-1").code == ExitCode.REFUSED
+
+
+def test_a_canary_that_failed_is_told_to_ci(dark: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JUnit and summary: the step that failed on the canary, beside every step that did not, and every host's end."""
+    monkeypatch.setenv("TRADEOPS_JUNIT", str(tmp_path / "junit.xml"))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    dark.world.truth["h1"].faults.add("path_unused")
+    said = dark.run("flags", "activate", "rlp-7")
+    assert said.code != ExitCode.PROVED
+    suites = {suite.get("name"): suite for suite in ElementTree.parse(tmp_path / "junit.xml").getroot()}
+    assert suites["parity"].get("failures") == "0"
+    (failed,) = suites["exercise"].findall("testcase/failure")
+    assert "not promoted" in ElementTree.tostring(failed, encoding="unicode")
+    assert len(suites["end"].findall("testcase")) == 8
+    assert f"exit code {int(said.code)}" in (tmp_path / "summary.md").read_text()
