@@ -13,7 +13,7 @@ from typing import Any
 from . import documents, install_units, install_users, lock, offer, release, verify
 from .clock import NS_PER_S, Clock
 from .errors import BAD_REQUEST, DIGEST, SERVICE, AgentError, from_os_error
-from .files import canonical, fsync_dir, relink, remove_tree, write_atomic
+from .files import canonical, fsync_dir, relink, remove_tree, sync_tree, write_atomic
 from .hostfile import Context, parse_host
 from .install_users import Owner
 from .manifest import Manifest, parse
@@ -151,7 +151,7 @@ def _platform(context: Context, envelope: dict[str, Any], tree: Path, changed: l
         raise AgentError(DIGEST, f"the platform did not arrive as it was signed: {', '.join(bad[:5])}", next="enrol the host again")
     folder = context.layout.platforms / manifest.id[7:]
     if not (folder.is_dir() and not release.differences(folder, manifest)):
-        os.sync()
+        sync_tree(tree)
         release.put(tree, folder)
         changed.append("platform files")
     remove_tree(tree)

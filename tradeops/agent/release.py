@@ -10,7 +10,7 @@ from typing import Any
 
 from . import offer
 from .errors import DIGEST, NOT_FOUND, AgentError
-from .files import canonical, fsync_dir, hash_file, read_object, remove_tree, sweep, write_all, write_atomic
+from .files import canonical, fsync_dir, hash_file, read_object, remove_tree, sweep, sync_tree, write_all, write_atomic
 from .hostfile import Context
 from .manifest import File, Manifest, folders, parse
 
@@ -40,7 +40,7 @@ def assemble(context: Context, digest: str) -> dict[str, Any]:
         build_tree(context, partial / "tree", manifest)
         write_atomic(partial / "release.json", canonical(envelope), 0o444)
         partial.chmod(FOLDER_MODE)
-        os.sync()
+        sync_tree(partial)
         put(partial, folder)
     finally:
         remove_tree(partial)

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import offer, prune, release, service
 from .errors import BAD_REQUEST, SERVICE, AgentError
-from .files import canonical, fsync_dir, relink, remove_tree, sweep, write_atomic
+from .files import canonical, fsync_dir, relink, remove_tree, sweep, sync_tree, write_atomic
 from .hostfile import Context
 from .manifest import Manifest, parse
 from .names import linked_digest
@@ -42,7 +42,7 @@ def install(context: Context, envelope: dict[str, Any], manifest: Manifest) -> P
     partial = context.layout.platforms / f"{release.PARTIAL}{os.getpid()}-{manifest.id[7:19]}"
     try:
         release.build_tree(context, partial, manifest)
-        os.sync()
+        sync_tree(partial)
         release.put(partial, folder)
     finally:
         remove_tree(partial)
