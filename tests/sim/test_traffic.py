@@ -13,7 +13,7 @@ from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode
 from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.deploy.journal import Journal, list_runs
-from tradeops.deploy.site import Progress
+from tradeops.deploy.site import PhaseProgress, Progress
 from tradeops.deploy.traffic import weigh
 from tradeops.fleet.share import Mode
 
@@ -39,7 +39,7 @@ def modes(world: World) -> set[Mode]:
     return {share.mode for proxy in proxies(world) for share in proxy.shares.values()}
 
 
-class Witness(list[Progress]):
+class Witness(list[Progress | PhaseProgress]):
     """Notes what the proxies say of each host at the moment it is stopped."""
 
     def __init__(self, world: World) -> None:
@@ -47,10 +47,10 @@ class Witness(list[Progress]):
         self.world = world
         self.stops: list[list[tuple[Mode, int]]] = []
 
-    def append(self, step: Progress) -> None:
+    def append(self, step: Progress | PhaseProgress) -> None:
         """A step of the run."""
         super().append(step)
-        if (step.phase, step.state) == ("stop", "started"):
+        if isinstance(step, Progress) and (step.phase, step.state) == ("stop", "started"):
             shares = [proxy.shares[step.host] for proxy in proxies(self.world)]
             self.stops.append([(share.mode, share.sessions) for share in shares])
 

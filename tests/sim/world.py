@@ -22,7 +22,7 @@ from tradeops.contracts.identity import IdentityReport
 from tradeops.contracts.manifest import PREDICATE_TYPE, STATEMENT_TYPE, File, Flag, Limits, Manifest, Release, Start, Subject
 from tradeops.contracts.signature import RunKey
 from tradeops.contracts.status import Health, Status
-from tradeops.deploy.site import Progress, Site
+from tradeops.deploy.site import PhaseProgress, Progress, Site
 from tradeops.fleet.fanout import SequentialFanOut
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
@@ -141,7 +141,7 @@ class World:
         self.truth = {f"h{n}": SimHost(f"h{n}", FLEET, self.clock, self.manifests) for n in range(1, hosts + 1)}
         self.ledger = SimLedger(on_intent=self._phase_begins)
         self.hooks: list[tuple[str, Callable[[], None]]] = []
-        self.seen: list[Progress] = []
+        self.seen: list[Progress | PhaseProgress] = []
         self._ids = 0
         self.old = self.new = ""
         self.pids: dict[str, int] = {}

@@ -81,7 +81,12 @@ def write_fleet(folder: Path, *, environment: str = "lab") -> None:
 
 
 class Console:
-    """A folder made by `write_fleet`. run: a command line, as `operator-1` unless it says who."""
+    """A folder made by `write_fleet`. run: a command line, as `operator-1` unless it says who.
+
+    clock: what commands read time from [the world's].
+    """
+
+    clock: Any = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -93,13 +98,21 @@ class Console:
         who = () if "--as" in argv else ("--as", "operator-1")
         words = hoist(["--fleet", str(self.folder / "fleet.yml"), *who, *argv])
         out, err = io.StringIO(), io.StringIO()
-        code = run(words, Printer(as_json="--json" in argv, out=out, err=err), command_line(lambda options, _: self._compose(options, err)))
+        code = run(
+            words, Printer(as_json="--json" in argv, out=out, err=err), command_line(lambda options, _: self._compose(options, out, err))
+        )
         return Said(code, out.getvalue(), err.getvalue())
 
-    def _compose(self, options: Options, err: io.StringIO) -> Context:
-        context = Context(options, Printer(as_json=options.as_json, out=io.StringIO(), err=err))
+    def _compose(self, options: Options, out: io.StringIO, err: io.StringIO) -> Context:
+        context = Context(options, Printer(as_json=options.as_json, out=out, err=err))
         site = self.world.site()
-        ports = {"clock": site.clock, "agents": site.agents, "controls": site.controls, "fan_out": site.fan_out, "store": self.store}
+        ports = {
+            "clock": self.clock or site.clock,
+            "agents": site.agents,
+            "controls": site.controls,
+            "fan_out": site.fan_out,
+            "store": self.store,
+        }
         context.__dict__.update(ports, ssh=SimpleNamespace(close=lambda: None))
         return context
 

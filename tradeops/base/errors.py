@@ -157,4 +157,10 @@ class Interrupted(TradeopsError):
     """A person or the system stopped the command; the run can be taken up again."""
 
     exit_code = ExitCode.INTERRUPTED
-    runbook = "run-interrupted"
+    runbook: ClassVar[str | None] = "run-interrupted"
+
+
+class WatchEnded(Interrupted):
+    """A person has seen enough: nothing was going on that could be taken up again."""
+
+    runbook = None

@@ -41,20 +41,23 @@ class FleetVerdict:
 
 
 def read_hosts(
-    hosts: Sequence[Host], agents: Agents, fan_out: FanOut, *, slot: str, timeout_s: float, rehash: bool = True
+    hosts: Sequence[Host], agents: Agents, fan_out: FanOut, *, slot: str, timeout_s: float, deadline_s: float | None = None
 ) -> dict[str, Outcome[Reading]]:
-    """Ask every agent, over a session of its own. timeout_s: of each connect and of each answer."""
+    """Ask every agent, over a session of its own. timeout_s: of each connect and of each answer.
+
+    deadline_s: of everything that one host is asked [three answers].
+    """
 
     def read(host: Host) -> Reading:
         session = agents.open(host, timeout_s=timeout_s)
         try:
             facts = convert(session.call(AgentVerb.FACTS, timeout_s=timeout_s), Facts)
-            answer = session.call(AgentVerb.PROVE, timeout_s=timeout_s, slot=slot, release=None, rehash=rehash)
+            answer = session.call(AgentVerb.PROVE, timeout_s=timeout_s, slot=slot, release=None, rehash=True)
             return Reading(facts, convert(answer, Proof))
         finally:
             session.close()
 
-    return fan_out.run(hosts, read, deadline_s=timeout_s * 3)
+    return fan_out.run(hosts, read, deadline_s=timeout_s * 3 if deadline_s is None else deadline_s)
 
 
 def verify(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tradeops.contracts.roster import Roster
     from tradeops.contracts.signature import Signer
     from tradeops.deploy.playbook import Playbook
-    from tradeops.deploy.site import Progress, Site
+    from tradeops.deploy.site import Site, Tell
     from tradeops.fleet.agent import SshAgents
     from tradeops.fleet.fanout import ThreadFanOut
     from tradeops.fleet.host import Host
@@ -134,9 +134,7 @@ class Context:
         return Ssh(deadlines=fleet.deadlines, jumps=fleet.jumps, known_hosts=fleet.known_hosts, ask_passphrase=ask, clock=self.clock)
 
     def _passphrase(self, path: str) -> str:
-        import getpass
-
-        return getpass.getpass(f"passphrase of {path}: ")
+        return self.printer.secret(f"passphrase of {path}: ")
 
     @cached_property
     def agents(self) -> SshAgents:
@@ -216,18 +214,30 @@ class Context:
 
         return load_bindings(self.fleet.state.bindings, [host.name for host in self.fleet.hosts])
 
-    def verdict(self, hosts: Sequence[Host]) -> FleetVerdict:
-        """Every host compared with what the newest good run proved, and with the others. Reads only; needs no key."""
+    def verdict(self, hosts: Sequence[Host], *, deadline_s: float | None = None) -> FleetVerdict:
+        """Every host compared with what the newest good run proved, and with the others. Reads only; needs no key.
+
+        deadline_s: of everything that one host is asked [three answers within the fleet file's deadline for a command].
+        """
         from tradeops.deploy.asked import expected_hosts
         from tradeops.deploy.verdict import fleet_verdict
 
         number, off = (self.overlay[1].number, self.overlay[1].flags_off) if self.overlay else (0, {})
         expected = expected_hosts(self.fleet.state.runs, self.store, self.bindings, overlay=number, flags_off=off)
         waits = self.fleet.deadlines
-        return fleet_verdict(hosts, expected, self.agents, self.controls, self.fan_out, timeout_s=waits.command, control_s=waits.control)
+        return fleet_verdict(
+            hosts,
+            expected,
+            self.agents,
+            self.controls,
+            self.fan_out,
+            timeout_s=waits.command if deadline_s is None else deadline_s,
+            control_s=waits.control if deadline_s is None else deadline_s,
+            deadline_s=deadline_s,
+        )
 
-    def site(self, progress: Callable[[Progress], None]) -> Site:
-        """What a run works with. Raises UsageError, Refused when something is missing or not signed."""
+    def site(self, progress: Tell) -> Site:
+        """What a run works with, telling `progress`. Raises UsageError, Refused when something is missing or not signed."""
         from tradeops.deploy.site import Site
 
         fleet, overlay = self.fleet, self.overlay

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tradeops.base.errors import Refused, UsageError
-from tradeops.cli.ending import RunProgress, ending_report, plan_report
+from tradeops.cli.ending import ending_report, plan_report
 from tradeops.cli.options import Playbook, context
 from tradeops.cli.report import Report
 
@@ -19,7 +19,7 @@ def plan(ctx: typer.Context, release: Release, playbook: Playbook = "rolling") -
     from tradeops.deploy.deploy import plan as make
 
     c = context(ctx)
-    site = c.site(RunProgress(c.printer, c.clock))
+    site = c.site(lambda _: None)
     try:
         return plan_report(make(site, c.store.get(release).id, c.playbook(playbook)))
     finally:
@@ -41,15 +41,18 @@ def deploy(
 
 def bring(ctx: typer.Context, release: str, playbook: str, *, plan: str | None = None, command: str = "deploy") -> Report:
     """The run of any command that brings a release to the fleet."""
+    from tradeops.cli.progress import run_progress
     from tradeops.deploy.deploy import deploy as carry_out
 
     c = context(ctx)
     book, chosen = c.playbook(playbook), c.store.get(release).id
-    progress = RunProgress(c.printer, c.clock)
+    progress = run_progress(c, command.replace("-", " "))
     site = c.site(progress)
     _confirm_production(ctx, f"deploy {release} to {len(site.hosts)} hosts", plan)
     try:
-        return ending_report(command, carry_out(site, chosen, book, plan_digest=plan), progress)
+        with progress:
+            ending = carry_out(site, chosen, book, plan_digest=plan)
+        return ending_report(command, ending, progress)
     finally:
         c.ssh.close()
 
@@ -60,16 +63,19 @@ def rollback(
     playbook: Playbook = "rollback",
 ) -> Report:
     """Take the whole fleet back to a release that it ran before; refused while a live flag would change its meaning."""
+    from tradeops.cli.progress import run_progress
     from tradeops.deploy.asked import release_before
     from tradeops.deploy.rollback import rollback as take_back
 
     c = context(ctx)
     target = c.store.get(to).id if to else release_before(c.fleet.state.runs, c.store)
-    progress = RunProgress(c.printer, c.clock)
+    progress = run_progress(c, "rollback")
     site = c.site(progress)
     _confirm_production(ctx, f"take {len(site.hosts)} hosts back to {target}", None)
     try:
-        return ending_report("rollback", take_back(site, target, c.playbook(playbook)), progress)
+        with progress:
+            ending = take_back(site, target, c.playbook(playbook))
+        return ending_report("rollback", ending, progress)
     finally:
         c.ssh.close()
 

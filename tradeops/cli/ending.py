@@ -1,44 +1,17 @@
-"""How a run looks: its progress while it goes, its ending, and its plan."""
+"""How a run looks when it has ended, and its plan before it begins."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.base.digest import short
-from tradeops.cli.render import Printer
-from tradeops.cli.report import NO, UNKNOWN, YES, Report, Table, age, table
+from tradeops.cli.report import NO, YES, Report, Table, age, table
 
 if TYPE_CHECKING:
+    from tradeops.cli.progress import RunProgress
     from tradeops.deploy.plan import Plan
     from tradeops.deploy.run import Ending, HostEnd
-    from tradeops.deploy.site import Progress
-
-_GLYPHS = {"done": YES, "failed": NO, "unknown": UNKNOWN, "started": "·"}
-
-
-class RunProgress:
-    """A line on stderr for each step that ended; those that begin are shown only to a person. steps: those that ended."""
-
-    def __init__(self, printer: Printer, clock: Clock) -> None:
-        self._printer = printer
-        self._clock = clock
-        self._began_ns = clock.monotonic_ns()
-        self._run = ""
-        self.steps: list[dict[str, Any]] = []
-
-    def __call__(self, step: Progress) -> None:
-        """Called by the run, from its own thread."""
-        if step.run != self._run:
-            self._run = step.run
-            self._printer.line(f'run {step.run}; `tradeops kill-switch --all --reason "..."` stops trading, Ctrl-C stops the run')
-        if step.state == "started":
-            return
-        elapsed_s = (self._clock.monotonic_ns() - self._began_ns) / NS_PER_S
-        self.steps.append({"host": step.host, "phase": step.phase, "state": step.state, "seconds": elapsed_s, "detail": step.detail})
-        detail = f": {step.detail.splitlines()[0]}" if step.detail else ""
-        self._printer.line(f"{elapsed_s:7.1f} s  {_GLYPHS.get(step.state, '·')} {step.host}  {step.phase} {step.state}{detail}")
 
 
 def ending_report(command: str, ending: Ending, progress: RunProgress) -> Report:

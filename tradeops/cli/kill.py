@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tradeops.base.errors import UsageError
+from tradeops.base.errors import Interrupted, UsageError
 from tradeops.cli.context import Context
 from tradeops.cli.options import All, Hosts, Reason, Tags, context
 from tradeops.cli.report import NO, YES, Report, table
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tradeops.safety.kill import HostKill, KillReport, Swept
 
 DEADLINE_S = 20.0
+_AGAIN = "run the same command again"
 
 
 def kill_switch(
@@ -68,6 +69,7 @@ def _scope(c: Context, venues: list[str], symbols: list[str], strategies: list[s
 
 
 def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadline_s: float, *, named: bool) -> Report:
+    from tradeops.cli.killboard import KillProgress
     from tradeops.contracts.directive import ALL_HOSTS, Verb
     from tradeops.record.urgent import Urgent
     from tradeops.safety.directives import compose, sign
@@ -87,7 +89,13 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     urgent = Urgent(c.audit_as(c.person), clock=c.clock, actor=c.person, spills=c.spills)
     ticket = urgent.intent("kill", hosts=names, detail={"id": directive.id, "reason": directive.reason, "scope": scope})
     roads = Roads(c.controls, _WhenNeeded(c), c.fan_out, c.clock, _sweep(c, directive.id, scope))
-    done = kill(roads, hosts, envelope, directive.id, deadline_s=deadline_s, told=_Told(c), whole_host=scope.everything())
+    told = KillProgress(c.printer, c.clock, names, deadline_s)
+    try:
+        with told:
+            done = kill(roads, hosts, envelope, directive.id, deadline_s=deadline_s, told=told, whole_host=scope.everything())
+    except KeyboardInterrupt:
+        urgent.outcome(ticket, "interrupted", detail={"told": told.summary()})
+        raise Interrupted("the kill was cut short", holds=f"what was sent stays in force: {told.summary()}", next=_AGAIN) from None
     urgent.outcome(ticket, "done" if not done.exit_code else "incomplete", detail={"hosts": [asdict(each) for each in done.hosts]})
     owed = urgent.settle()
     lines = [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed]
@@ -117,20 +125,6 @@ class _WhenNeeded:
         with self._lock:
             agents = self._c.agents
         return agents.open(host, timeout_s=timeout_s)
-
-
-class _Told:
-    """One line when a host is blocked, one when it is clear."""
-
-    def __init__(self, c: Context) -> None:
-        self._printer = c.printer
-        self._seen: set[tuple[str, str]] = set()
-
-    def __call__(self, host: HostKill) -> None:
-        for word, ms in (("blocked", host.blocked_ms), ("clear", host.clear_ms)):
-            if ms is not None and (host.host, word) not in self._seen:
-                self._seen.add((host.host, word))
-                self._printer.line(f"{YES} {host.host}  {word}  {ms:.0f} ms  {host.road if word == 'blocked' else ''}".rstrip())
 
 
 def _leave_heads(c: Context, hosts: tuple[Host, ...]) -> None:
@@ -173,9 +167,10 @@ def _report(done: KillReport, reason: str, scope: Scope, lines: list[str], after
             {**asdict(each), "orders": to_builtins(each.orders), "confirmed": each.confirmed, "next": each.next_step()}
             for each in done.hosts
         ),
+        large=f"{confirmed}/{total}",
         tables=(table(("host", "road", "blocked ms", "clear ms", "working", "problems"), rows),),
         lines=(*advice, *lines),
-        next="run the same command again" if advice else f"two people: `tradeops permit`, when the cause is known ({reason})",
+        next=_AGAIN if advice else f"two people: `tradeops permit`, when the cause is known ({reason})",
         data={
             "kill": done.kill,
             "blocked": blocked,

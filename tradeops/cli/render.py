@@ -13,20 +13,39 @@ import os
 import re
 import sys
 import textwrap
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TextIO
 
 from tradeops.base.errors import TradeopsError
-from tradeops.cli.report import NO, UNKNOWN, YES, Report, Table, error_document
+from tradeops.cli.large import large
+from tradeops.cli.report import GOING, NO, UNKNOWN, YES, Report, Table, error_document
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_PLAIN = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": ">", "…": "~", "·": ".", "×": "x", "µ": "u"})
-_STYLES = {YES: "green", NO: "bold red", UNKNOWN: "yellow"}
+_PLAIN = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": ">", "…": "~", "·": ".", "×": "x", "µ": "u", GOING: ">", "█": "#", "▀": '"'})
+_STYLES = {YES: "green", NO: "bold red", UNKNOWN: "yellow", GOING: "cyan"}
 _WIDTH = 80
+_FRAMES_PER_S = 8
 
 
 def clean(text: str) -> str:
     """`text` without anything that moves a cursor, changes a colour, or turns the direction of writing."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def styled(cell: str) -> str:
+    """The style of a cell by the glyph that it begins with."""
+    return _STYLES.get(cell[:1], "")
+
+
+class _Pipe:
+    """A stream as rich wants it, behind the printer: what cannot be shown or written never stops whoever draws."""
+
+    def __init__(self, stream: TextIO, write: Callable[[str], None]) -> None:
+        self.encoding = getattr(stream, "encoding", None) or "ascii"
+        self.write = write
+
+    def flush(self) -> None:
+        """Each write is flushed."""
 
 
 class Printer:
@@ -37,6 +56,7 @@ class Printer:
         self._out = out or sys.stdout or io.StringIO()
         self._err = err or sys.stderr or io.StringIO()
         self._lost: list[TextIO] = []
+        self._live: Any = None
 
     def report(self, report: Report) -> None:
         """The result of a command."""
@@ -59,8 +79,66 @@ class Printer:
         self._write(self._err, "\n".join(lines) + "\n")
 
     def line(self, text: str) -> None:
-        """One line of progress."""
-        self._write(self._err, text + "\n")
+        """One line of progress; above the picture while there is one."""
+        if self._live is not None:
+            self._live.console.print(clean(text), soft_wrap=True)
+        else:
+            self._write(self._err, text + "\n")
+
+    @property
+    def watched(self) -> bool:
+        """Whether `screen` draws: a person watches, and no document was asked for."""
+        return self.interactive and not self.as_json
+
+    @contextlib.contextmanager
+    def screen(self, draw: Callable[[int, int], Any]) -> Iterator[None]:
+        """A picture on stderr, drawn anew several times a second while the block runs and gone after it.
+
+        draw: (columns, lines) -> a rich renderable. Nothing is drawn where nobody watches. A terminal that changes its
+        size is cleared: what was drawn for the old one may have been wrapped.
+        """
+        if not self.watched:
+            yield
+            return
+        from rich.console import Console
+        from rich.control import Control
+        from rich.live import Live
+
+        pipe: Any = _Pipe(self._err, lambda text: self._write(self._err, text, cleaned=True))
+        console = Console(file=pipe, force_terminal=True, highlight=False, markup=False, emoji=False)
+        size = console.size
+
+        def frame() -> Any:
+            nonlocal size
+            if console.size != size:
+                size = console.size
+                console.control(Control.clear(), Control.home())
+            return draw(size.width, size.height)
+
+        self._live = Live(
+            get_renderable=frame,
+            console=console,
+            refresh_per_second=_FRAMES_PER_S,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        try:
+            with self._live:
+                yield
+        finally:
+            self._live = None
+
+    def picture(self, report: Report, foot: str) -> Any:
+        """A report as a renderable for `screen`, with a last line of its own."""
+        from rich.console import Group
+        from rich.text import Text
+
+        next_line = (f"next: {report.next}",) if report.next else ()
+        words = [Text(clean(line)) for line in (*report.lines, *next_line)]
+        lead = [Text(clean(report.title), style="bold"), *(Text(clean(line)) for line in report.lead)]
+        tables = [_grid(each, overflow="ellipsis") for each in report.tables if each.rows]
+        return Group(*lead, *tables, *words, Text(foot, style="dim"))
 
     @property
     def interactive(self) -> bool:
@@ -74,18 +152,39 @@ class Printer:
         self._write(self._err, question)
         return sys.stdin.readline().strip()
 
+    def secret(self, question: str) -> str:
+        """The same unseen, for a passphrase; the picture stands still meanwhile."""
+        import getpass
+
+        if self._live is not None:
+            self._live.stop()
+        try:
+            return getpass.getpass(question)
+        finally:
+            if self._live is not None:
+                self._live.start()
+
     def _document(self, document: dict[str, Any]) -> None:
         self._write(self._out, json.dumps(document, ensure_ascii=True, default=str) + "\n", cleaned=True)
 
     def _result(self, report: Report) -> None:
+        if report.large and self._out.isatty():
+            self._write(self._out, "\n".join(large(report.large)) + "\n")
         if report.title:
-            self._write(self._out, report.title + "\n")
+            self._words(report.title)
+        for line in report.lead:
+            self._words(line)
         for each in report.tables:
             self._table(each)
         for line in report.lines:
-            self._write(self._out, line + "\n")
+            self._words(line)
         if report.next:
             self._write(self._out, "\n".join(textwrap.wrap(f"next: {report.next}", self._columns(), subsequent_indent="      ")) + "\n")
+
+    def _words(self, line: str) -> None:
+        """A line of words: folded for a person, whole for a pipe."""
+        fold = textwrap.TextWrapper(self._columns(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        self._write(self._out, ("\n".join(fold.wrap(line)) if self._out.isatty() else line) + "\n")
 
     def _columns(self) -> int:
         with contextlib.suppress(ValueError, OSError):
@@ -97,22 +196,15 @@ class Printer:
         if not shown.rows:
             return
         from rich.console import Console
-        from rich.table import Table as RichTable
-        from rich.text import Text
 
         drawn, coloured = io.StringIO(), self._out.isatty() or None
         console = Console(file=drawn, force_terminal=coloured, width=self._columns(), highlight=False, markup=False, emoji=False)
-        grid = RichTable(box=None, pad_edge=False, title=shown.title or None, title_justify="left", header_style="dim")
-        for column in shown.columns:
-            grid.add_column(Text(self._fit(column)), overflow="fold")
-        for row in shown.rows:
-            grid.add_row(*(Text(self._fit(clean(cell)), style=_STYLES.get(cell[:1], "")) for cell in row))
-        console.print(grid)
+        console.print(_grid(shown, overflow="fold"))
         self._write(self._out, drawn.getvalue(), cleaned=True)
 
-    def _fit(self, text: str) -> str:
+    def _fit(self, text: str, stream: TextIO) -> str:
         """`text` in characters that the stream can show."""
-        encoding = getattr(self._out, "encoding", None) or "ascii"
+        encoding = getattr(stream, "encoding", None) or "ascii"
         try:
             text.encode(encoding)
         except UnicodeEncodeError:
@@ -125,9 +217,22 @@ class Printer:
             return
         safe = text if cleaned else clean(text)
         try:
-            stream.write(self._fit(safe))
+            stream.write(self._fit(safe, stream))
             stream.flush()
         except (OSError, ValueError) as error:
             self._lost.append(stream)
             if stream is self._out and not isinstance(error, BrokenPipeError):
                 self.line(f"stdout cannot be written: {getattr(error, 'strerror', None) or error}")
+
+
+def _grid(shown: Table, *, overflow: Literal["fold", "ellipsis"]) -> Any:
+    """A table as rich's. overflow: folded, nothing is lost; cut off, the hosts' names are not."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(box=None, pad_edge=False, title=shown.title or None, title_justify="left", header_style="dim")
+    for column in shown.columns:
+        grid.add_column(Text(column), overflow=overflow, no_wrap=overflow == "ellipsis" and not grid.columns)
+    for row in shown.rows:
+        grid.add_row(*(Text(clean(cell), style=styled(cell)) for cell in row))
+    return grid

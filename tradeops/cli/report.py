@@ -8,7 +8,7 @@ from typing import Any
 
 from tradeops.base.errors import ExitCode, TradeopsError
 
-YES, NO, UNKNOWN = "✓", "✗", "?"
+YES, NO, UNKNOWN, GOING = "✓", "✗", "?", "▸"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """command: the schema is `tradeops/COMMAND/v1`.  title: the answer in one sentence.  lines: more of it.
+    """command: the schema is `tradeops/COMMAND/v1`.  title: the answer in one sentence.  lead, lines: more of it, before
+    and after the tables.  large: figures shown large above it on a terminal.
 
     hosts: one entry per host in the JSON document.  data: its further fields.  raw: printed as it is instead of all else.
     after: done when the report is out, where a person should not wait for it.
@@ -38,6 +39,8 @@ class Report:
     next: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     raw: str | None = None
+    large: str = ""
+    lead: tuple[str, ...] = ()
     after: Callable[[], None] | None = None
 
     def document(self) -> dict[str, Any]:

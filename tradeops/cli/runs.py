@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradeops.base.digest import short
-from tradeops.cli.ending import RunProgress, ending_report, journal_table
+from tradeops.cli.ending import ending_report, journal_table
 from tradeops.cli.options import Playbook, context
 from tradeops.cli.report import NO, YES, Report, table, when
 
@@ -61,6 +61,7 @@ def show(ctx: typer.Context, run: Run) -> Report:
 @runs.command("abort")
 def abort(ctx: typer.Context, run: Run, playbook: Playbook = "") -> Report:
     """End a run that died: every host back on what it ran before, proved."""
+    from tradeops.cli.progress import run_progress
     from tradeops.deploy.abort import abort as undo
     from tradeops.deploy.journal import Journal
 
@@ -68,8 +69,9 @@ def abort(ctx: typer.Context, run: Run, playbook: Playbook = "") -> Report:
     journal = Journal.find(c.fleet.state.runs, run)
     book = c.playbook(playbook or journal.plan().playbook)
     try:
-        progress = RunProgress(c.printer, c.clock)
-        return ending_report("runs-abort", undo(c.site(progress), journal, book), progress)
+        with run_progress(c, "runs abort") as progress:
+            ending = undo(c.site(progress), journal, book)
+        return ending_report("runs-abort", ending, progress)
     finally:
         c.ssh.close()
 

@@ -1,88 +1,170 @@
-"""`status`: what every host is doing, the odd one first."""
+"""`status`: what every host is doing, the odd one first and in what it differs."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import typer
 
-from tradeops.base.errors import ExitCode, UsageError
+from tradeops.base.errors import ExitCode
+from tradeops.cli.context import Context
 from tradeops.cli.options import Watch, context
 from tradeops.cli.report import NO, UNKNOWN, YES, Report, age, table
 
 if TYPE_CHECKING:
+    from tradeops.base.errors import TradeopsError
     from tradeops.contracts.status import Status, Vitals
 
-WATCH_S = 1.0
-_COLUMNS = ("host", "state", "marks", "release", "orders", "working", "feed age", "seen")
+RATE_S = 0.5
+"""How far apart the two looks are from which a person is told orders per second."""
+_RATE_LOOKS = 6
+"""Over how many looks of a watch the rate is taken."""
+_COLUMNS = ("host", "state", "marks", "release", "orders/s", "exposure", "working", "feed", "seen")
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def status(ctx: typer.Context, watch: Watch = False) -> Report:
-    """What every host is doing: marks, state, release, orders, feed age. Exit 6 when a host does not answer."""
+    """What every host is doing: marks, state, release, orders, exposure, feed age. Exit 6 when a host does not answer."""
     c = context(ctx)
-    if watch and c.options.as_json:
-        raise UsageError("--watch never ends and --json is one document", next="leave one of them out")
-    report = _look(ctx)
-    while watch:
-        c.printer.report(report)
-        c.clock.sleep_s(WATCH_S)
-        report = _look(ctx)
+    if watch:
+        from tradeops.cli.watch import watch as keep_watching
+
+        keep_watching(c, _Looks(c), sameness=lambda report: [(host["host"], host["trading"], host.get("marks")) for host in report.hosts])
+    looks = _Looks(c)
+    report = looks()
+    if not c.options.as_json and looks.seen:
+        c.clock.sleep_s(RATE_S)
+        report = looks(again=True)
     return report
 
 
-def _look(ctx: typer.Context) -> Report:
+class _Looks:
+    """One look after the other; what was seen before gives the rates. seen: the hosts that answered last."""
+
+    def __init__(self, c: Context) -> None:
+        self._c = c
+        self._before: deque[dict[str, Status]] = deque(maxlen=_RATE_LOOKS)
+        self.seen: dict[str, Status] = {}
+        self._failed: dict[str, TradeopsError] = {}
+
+    def __call__(self, *, again: bool = False) -> Report:
+        """again: only those that answered are asked once more."""
+        from tradeops.fleet.outcome import errors, values
+
+        c = self._c
+        hosts = [host for host in c.fleet.hosts if not again or host.name in self.seen]
+        outcomes = c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control)
+        self.seen, failed = values(outcomes), errors(outcomes)
+        self._failed = self._failed | failed if again else failed
+        self._before.append(self.seen)
+        return report_of(self.seen, self._failed, self._before[0], c.fleet.hosts_declared)
+
+
+def report_of(seen: Mapping[str, Status], failed: Mapping[str, TradeopsError], before: Mapping[str, Status], declared: int) -> Report:
     import msgspec
 
-    from tradeops.fleet.outcome import errors, values
+    from tradeops.cli.marks import held_lines
 
-    c = context(ctx)
-    outcomes = c.controls.statuses(c.fleet.hosts, deadline_s=c.fleet.deadlines.control)
-    seen, failed = values(outcomes), errors(outcomes)
-    common = _most_common([_release(status) for status in seen.values()])
-    order = sorted(seen, key=lambda name: (_release(seen[name]) == common, not seen[name].problems, seen[name].trading, name))
-    rows: list[tuple[object, ...]] = [
-        (f"{UNKNOWN} {name}", "no answer", error.what, None, None, None, None, None) for name, error in failed.items()
-    ]
-    rows += [_row(name, seen[name], _release(seen[name]) == common) for name in order]
+    odd = _differences(seen)
+    order = sorted(seen, key=lambda name: (name not in odd, not seen[name].problems, seen[name].trading, name))
+    silent: list[tuple[object, ...]] = [(f"{UNKNOWN} {name}", "no answer", *(None,) * 7) for name in failed]
+    rows = silent + [_row(name, seen[name], before.get(name), name in odd) for name in order]
     trading = sum(status.trading for status in seen.values())
     hosts = [{"host": name, "answered": False, "trading": None, "error": error.what} for name, error in failed.items()]
-    hosts += [{"host": name, "answered": True, **msgspec.to_builtins(seen[name])} for name in order]
+    hosts += [{"host": name, "answered": True, "differs": odd.get(name, ""), **msgspec.to_builtins(seen[name])} for name in order]
     return Report(
         "status",
-        f"{trading} of {c.fleet.hosts_declared} hosts trade; {len(failed)} do not answer",
+        f"{trading} of {declared} hosts trade; {len(failed)} do not answer",
         ExitCode.MIXED if failed else ExitCode.PROVED,
         hosts=tuple(hosts),
+        lead=(
+            *(f"{UNKNOWN} {name} does not answer: {error.what}" for name, error in failed.items()),
+            *(f"{NO} {name} differs: {odd[name]}" for name in order if name in odd),
+        ),
         tables=(table(_COLUMNS, rows),),
-        lines=tuple(f"{name}: {problem}" for name in order for problem in seen[name].problems),
+        lines=(
+            *(f"{name}: {problem}" for name in order for problem in seen[name].problems),
+            *held_lines({name: seen[name] for name in order}),
+        ),
         next="`tradeops doctor` says why a host does not answer" if failed else "",
     )
 
 
-def _release(status: Status) -> str | None:
-    return status.vitals.identity.release if status.vitals else None
+_FACTS: dict[str, Callable[[Status], object]] = {
+    "release": lambda status: _short(status.vitals.identity.release) if status.vitals else "no trader",
+    "overlay": lambda status: status.vitals.identity.overlay if status.vitals else status.overlay_number,
+    "platform": lambda status: _short(status.platform),
+    "policy": lambda status: status.policy_number,
+    "roster": lambda status: status.roster_number,
+    "trading": lambda status: "yes" if status.trading else "no",
+}
+"""What all hosts of a fleet have alike."""
 
 
-def _most_common(releases: list[str | None]) -> str | None:
-    return max(releases, key=releases.count) if releases else None
+def _differences(seen: Mapping[str, Status]) -> dict[str, str]:
+    """The hosts that are unlike most others, and in what."""
+    found: dict[str, list[str]] = {}
+    for name, fact in _FACTS.items():
+        values = [fact(status) for status in seen.values()]
+        for host, value in zip(seen, values, strict=True):
+            usual = max(values, key=values.count)
+            if values.count(value) < values.count(usual):
+                found.setdefault(host, []).append(f"{name} {value}, {values.count(usual)} others {usual}")
+    return {host: "; ".join(words) for host, words in found.items()}
 
 
-def _row(name: str, status: Status, same: bool) -> tuple[object, ...]:
+def _short(digest: str) -> str:
     from tradeops.base.digest import short
 
-    release = _release(status)
+    return short(digest) or "none"
+
+
+def _row(name: str, status: Status, before: Status | None, odd: bool) -> tuple[object, ...]:
     vitals = status.vitals
-    glyph = NO if status.problems or not same else YES if status.trading else "·"
-    state = "trading" if status.trading else vitals.state if vitals else "no trader"
+    glyph = NO if status.problems or odd else YES if status.trading else "·"
     return (
         f"{glyph} {name}",
-        state,
+        "trading" if status.trading else vitals.state if vitals else "no trader",
         ", ".join(mark.kind for mark in status.marks) or None,
-        short(release) if release else None,
-        vitals.counters.get("orders_sent_total", 0) if vitals else None,
+        _short(vitals.identity.release) if vitals else None,
+        _rate(vitals, before.vitals if before else None),
+        _exposure(vitals) if vitals else None,
         status.working,
         _feed_age(vitals),
         age(status.vitals_age_ms / 1000) if status.vitals_age_ms is not None else None,
     )
+
+
+def _rate(now: Vitals | None, before: Vitals | None) -> str | None:
+    """Orders sent per second between two looks at the same process."""
+    from tradeops.base.clock import NS_PER_S
+    from tradeops.contracts.metrics import Counter
+
+    if now is None or before is None or now.identity != before.identity or now.beat_ns <= before.beat_ns:
+        return None
+    sent = now.counters.get(Counter.ORDERS_SENT, 0) - before.counters.get(Counter.ORDERS_SENT, 0)
+    return f"{sent * NS_PER_S / (now.beat_ns - before.beat_ns):.1f}"
+
+
+def _exposure(vitals: Vitals) -> str | None:
+    """Gross notional beside its limit."""
+    from tradeops.contracts.metrics import Gauge
+    from tradeops.contracts.units import UNIT
+
+    value, limit = vitals.gauges.get(Gauge.GROSS_NOTIONAL), vitals.limits.get(Gauge.GROSS_NOTIONAL)
+    if value is None:
+        return None
+    return f"{_brief(value)}/{_brief(limit / UNIT) if limit else '?'}"
+
+
+def _brief(amount: float) -> str:
+    """In at most five signs."""
+    for size, unit in _UNITS:
+        if abs(amount) >= size:
+            return f"{amount / size:.3g}{unit}"
+    return f"{amount:.3g}"
 
 
 def _feed_age(vitals: Vitals | None) -> str | None:

@@ -6,35 +6,32 @@ from dataclasses import asdict
 
 import typer
 
-from tradeops.base.errors import ExitCode, UsageError
+from tradeops.base.errors import ExitCode
+from tradeops.cli.context import Context
 from tradeops.cli.options import Watch, context
 from tradeops.cli.report import NO, UNKNOWN, YES, Report, table
 
-WATCH_S = 1.0
 _GLYPHS = {"yes": YES, "no": NO, "unknown": UNKNOWN}
 
 
 def verify(ctx: typer.Context, watch: Watch = False) -> Report:
     """Compare every host with what was asked for and with the others. Exit 0 alike, 10 drift, 6 a host is not known."""
     c = context(ctx)
-    if watch and c.options.as_json:
-        raise UsageError("--watch never ends and --json is one document", next="leave one of them out")
     try:
-        report = _look(ctx)
-        while watch:
-            c.printer.report(report)
-            c.clock.sleep_s(WATCH_S)
-            report = _look(ctx)
-        return report
+        if watch:
+            from tradeops.cli.watch import LOOK_S
+            from tradeops.cli.watch import watch as keep_watching
+
+            keep_watching(c, lambda: _look(c, LOOK_S), sameness=lambda report: report.tables)
+        return _look(c, None)
     finally:
         c.ssh.close()
 
 
-def _look(ctx: typer.Context) -> Report:
+def _look(c: Context, deadline_s: float | None) -> Report:
     from tradeops.checks.finding import open_findings
 
-    c = context(ctx)
-    verdict = c.verdict(c.fleet.hosts)
+    verdict = c.verdict(c.fleet.hosts, deadline_s=deadline_s)
     odd = {name: open_findings(found) for name, found in verdict.findings.items()}
     code, bad = verdict.exit_code(), [name for name, found in odd.items() if found]
     rows = [(f"{_GLYPHS[finding.verdict]} {name}", finding.check, finding.detail) for name in bad for finding in odd[name]]

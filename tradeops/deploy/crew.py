@@ -22,7 +22,7 @@ from tradeops.contracts.signature import RunKey
 from tradeops.deploy.journal import Journal
 from tradeops.deploy.plan import Plan, binding_of
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.site import Progress, Site
+from tradeops.deploy.site import PhaseProgress, Progress, Site
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Outcome, errors
 from tradeops.fleet.ports import AgentSession
@@ -172,15 +172,21 @@ class Crew:
         clock = self.site.clock
         intent = self.site.ledger.intent(name, run=self.run, hosts=hosts, detail={"release": self.plan.release})
         self.journal.note(name, "begun", clock.wall_ns(), hosts=list(hosts))
+        self._tell_phase(name, hosts, "begun", {})
         try:
             yield
         except (PhaseFailed, KillArrived) as error:
+            self._tell_phase(name, hosts, "failed", _reasons(error))
             self._close(intent, name, str(error) if isinstance(error, KillArrived) else "failed", _reasons(error))
             raise
         except BaseException as error:
             self._close(intent, name, type(error).__name__, {})
             raise
+        self._tell_phase(name, hosts, "done", {})
         self._close(intent, name, "done", {})
+
+    def _tell_phase(self, phase: str, hosts: Sequence[str], state: str, problems: Mapping[str, str]) -> None:
+        self.site.progress(PhaseProgress(self.run, phase, tuple(hosts), state, problems))
 
     def _close(self, intent: int, name: str, outcome: str, detail: dict[str, str]) -> None:
         self.journal.note(name, outcome, self.site.clock.wall_ns(), **detail)

@@ -13,20 +13,25 @@ from tradeops.contracts.manifest import Release
 from tradeops.deploy.blackout import blacked_out
 from tradeops.deploy.plan import here
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.site import Site
+from tradeops.deploy.site import PhaseProgress, Progress, Site
 from tradeops.deploy.traffic import see_proxies
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import errors, values
 from tradeops.fleet.ports import AgentSession
 
 _MB = 1_000_000
+PREFLIGHT = "preflight"
+"""The name of this phase on a screen: it has no run yet, and nothing to journal."""
 
 
 def open_all(site: Site, playbook: Playbook) -> dict[str, AgentSession]:
     """A session with the agent of every host, each the host that it should be. Raises PreflightFailed; then none is open."""
     waits = playbook.deadlines
+    names = tuple(host.name for host in site.hosts)
+    site.progress(PhaseProgress("", PREFLIGHT, names, "begun"))
 
     def open_one(host: Host) -> AgentSession:
+        site.progress(Progress("", PREFLIGHT, host.name, "started"))
         session = site.agents.open(host, timeout_s=waits.connect)
         if (session.hello.host, session.hello.fleet) != (host.name, site.fleet):
             session.close()
@@ -50,7 +55,9 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
     """The facts of every host, whose guards must answer too, and every proxy. Raises PreflightFailed naming each that did not."""
 
     def ask(host: Host) -> Facts:
-        return convert(sessions[host.name].call(AgentVerb.FACTS, timeout_s=playbook.deadlines.verb), Facts)
+        facts = convert(sessions[host.name].call(AgentVerb.FACTS, timeout_s=playbook.deadlines.verb), Facts)
+        site.progress(Progress("", PREFLIGHT, host.name, "done"))
+        return facts
 
     outcomes = site.fan_out.run(site.hosts, ask, deadline_s=playbook.deadlines.verb * 2)
     if failures := errors(outcomes):
@@ -58,6 +65,7 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
     if failures := errors(site.controls.statuses(site.hosts, deadline_s=playbook.deadlines.control)):
         raise fleet_error("have a guard that does not answer", failures, len(site.hosts))
     see_proxies(site)
+    site.progress(PhaseProgress("", PREFLIGHT, tuple(host.name for host in site.hosts), "done"))
     return values(outcomes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,13 +43,31 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """One step on one host, for the screen. state: started, done, failed, unknown."""
+    """One step on one host, for the screen. state: started, done, failed."""
 
     run: str
     phase: str
     host: str
     state: str
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class PhaseProgress:
+    """A phase on all of its hosts, for the screen. run: "" before there is one.  state: begun, done, failed.
+
+    problems: host -> why, where it failed.
+    """
+
+    run: str
+    phase: str
+    hosts: tuple[str, ...]
+    state: str
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+Tell = Callable[[Progress | PhaseProgress], None]
+"""Where a run tells what it does, from any of its threads."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,6 @@ class Site:
     policy_number: int
     person: str
     signer: Signer
-    progress: Callable[[Progress], None]
+    progress: Tell
     new_id: Callable[[], str]
     traffic: Traffic | None = None

@@ -22,16 +22,18 @@ def fleet_verdict(
     *,
     timeout_s: float,
     control_s: float,
+    deadline_s: float | None = None,
 ) -> FleetVerdict:
     """Every host compared with what was asked for and with the others; agents and guards are asked at the same time.
 
     timeout_s: of each connect to an agent and of each of its answers.  control_s: of a guard's answer.
+    deadline_s: of everything that one agent is asked [three answers].
     """
     readings: dict[str, Outcome[Reading]] = {}
     reports: dict[str, Outcome[IdentityReport]] = {}
     fan_out.together(
         (
-            lambda: readings.update(read_hosts(hosts, agents, fan_out, slot=SLOT, timeout_s=timeout_s)),
+            lambda: readings.update(read_hosts(hosts, agents, fan_out, slot=SLOT, timeout_s=timeout_s, deadline_s=deadline_s)),
             lambda: reports.update(controls.identities(hosts, deadline_s=control_s)),
         )
     )

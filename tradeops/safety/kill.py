@@ -162,7 +162,9 @@ class Board:
     def problem(self, host: str, road: str, words: str) -> None:
         """A road that did not lead there."""
         with self._lock:
-            self._by_name[host].problems[road] = words
+            entry = self._by_name[host]
+            entry.problems[road] = words
+        self._told(entry)
 
     def report(self, kill: str) -> KillReport:
         """Everything, hosts not confirmed first."""

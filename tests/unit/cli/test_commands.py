@@ -212,6 +212,21 @@ def test_a_scoped_kill_says_its_scope(console: Console) -> None:
         assert console.run("kill-switch", "--all", "--reason", "odd", *wrong).code == ExitCode.USAGE
 
 
+def test_a_kill_cut_short_says_what_stays_in_force(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C: exit 130, what was confirmed, and the same command again; the record is closed as interrupted."""
+
+    def cut_short(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tradeops.safety.kill.kill", cut_short)
+    said = console.run("kill-switch", "--all", "--reason", "drill")
+    assert said.code == ExitCode.INTERRUPTED
+    assert "0 of 8 hosts blocked" in said.err
+    assert "run the same command again" in said.err
+    rows = console.run("audit", "show", "--verb", "kill", "--json").document["rows"]
+    assert [row["kind"] for row in rows] == ["intent", "outcome"]
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
 def test_a_kill_without_time_is_no_kill(console: Console, seconds: str) -> None:
     """A deadline that nothing could meet, or that never comes, is a mistake."""

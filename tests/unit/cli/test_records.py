@@ -16,7 +16,7 @@ from tradeops.base.clock import VirtualClock
 from tradeops.base.errors import ExitCode
 from tradeops.cli.app import run
 from tradeops.cli.ci import publish
-from tradeops.cli.ending import RunProgress
+from tradeops.cli.progress import RunProgress
 from tradeops.cli.render import Printer
 from tradeops.cli.report import Report
 from tradeops.deploy.site import Progress
@@ -109,7 +109,8 @@ def test_who_may_not_release_builds_nothing(site: Path) -> None:
 
 def ended() -> Report:
     """A run of two hosts, one of them brought to no proof."""
-    progress = RunProgress(Printer(as_json=False, out=io.StringIO(), err=io.StringIO()), VirtualClock())
+    printer = Printer(as_json=False, out=io.StringIO(), err=io.StringIO())
+    progress = RunProgress(printer, VirtualClock(), "deploy", ("host-1", "host-2"), Path("nowhere"))
     for host, phase, state in (("host-1", "stage", "done"), ("host-2", "stage", "started"), ("host-2", "stage", "failed")):
         progress(Progress("run-1", phase, host, state, "disk full" if state == "failed" else ""))
     hosts = ({"host": "host-1", "problem": ""}, {"host": "host-2", "problem": "not proved"})

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.terminal import Terminal
 from tradeops.base.errors import ExitCode, Refused, TradeopsError
+from tradeops.cli.large import large
 from tradeops.cli.render import Printer, clean
 from tradeops.cli.report import NO, YES, Report, age, error_document, table, when
+
+ROOT = Path(__file__).parents[3]
 
 
 def shown(report: Report, *, encoding: str = "utf-8", as_json: bool = False) -> str:
@@ -146,3 +161,114 @@ def test_lengths_of_time(seconds: float, words: str) -> None:
 def test_moments_are_utc() -> None:
     """To the second."""
     assert when(1_700_000_000_999_999_999) == "2023-11-14 22:13:20"
+
+
+def test_a_picture_is_drawn_where_a_person_watches_and_leaves_nothing() -> None:
+    """Lines of progress go above it; at the end it is gone."""
+    screen = Terminal()
+    printer = Printer(as_json=False, out=io.StringIO(), err=screen)
+    with printer.screen(lambda width, height: f"{width} by {height}"):
+        screen.wait_for("80 by 25", timeout_s=20)
+        printer.line("odd\x1b[2J host")
+    text = screen.getvalue()
+    assert "odd\N{REPLACEMENT CHARACTER}[2J host" in text
+    assert text.endswith("\x1b[2K")
+    printer.line("afterwards")
+    assert screen.getvalue().endswith("afterwards\n")
+
+
+@pytest.mark.parametrize(("err", "as_json"), [(io.StringIO(), False), (Terminal(), True)])
+def test_a_pipe_and_a_document_get_no_picture(err: io.StringIO, as_json: bool) -> None:
+    """Not one byte of it."""
+    printer = Printer(as_json=as_json, out=io.StringIO(), err=err)
+    with printer.screen(lambda _width, _height: "never"):
+        printer.line("progress")
+    assert err.getvalue() == "progress\n"
+
+
+def test_a_dumb_terminal_is_not_drawn_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TERM=dumb: lines, as in a pipe."""
+    monkeypatch.setenv("TERM", "dumb")
+    assert not Printer(as_json=False, out=io.StringIO(), err=Terminal()).watched
+
+
+def test_a_terminal_that_is_gone_stops_no_run() -> None:
+    """The stream refuses every write: the block runs to its end."""
+
+    class Gone(Terminal):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with Printer(as_json=False, out=io.StringIO(), err=Gone()).screen(lambda _width, _height: "x"):
+        pass
+
+
+def test_a_passphrase_is_asked_for_beside_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture stands still while somebody types."""
+    screen = Terminal()
+    printer = Printer(as_json=False, out=io.StringIO(), err=screen)
+    monkeypatch.setattr("getpass.getpass", lambda question: f"typed after {question}")
+    with printer.screen(lambda _width, _height: "the picture"):
+        screen.wait_for("the picture", timeout_s=20)
+        assert printer.secret("key: ") == "typed after key: "
+    assert printer.secret("again: ") == "typed after again: "
+
+
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR: bold at most, in tables and in pictures."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    out, err = Terminal(), Terminal()
+    printer = Printer(as_json=False, out=out, err=err)
+    printer.report(REPORT)
+    with printer.screen(lambda _width, _height: printer.picture(REPORT, "foot")):
+        err.wait_for("foot", timeout_s=20)
+    for text in (out.getvalue(), err.getvalue()):
+        assert "h1" in text
+        assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", text)
+
+
+def test_a_report_for_a_person_is_folded_and_counted_large() -> None:
+    """Figures three lines high, long lines folded at words; in a pipe neither."""
+    report = Report("x", "a " * 60 + "end", lead=("b " * 60,), lines=("c " * 60,), large="8/8")
+    out = Terminal()
+    Printer(as_json=False, out=out, err=io.StringIO()).report(report)
+    lines = out.getvalue().splitlines()
+    assert lines[:3] == list(large("8/8"))
+    assert max(map(len, lines)) <= 80
+    assert max(map(len, shown(report).splitlines())) > 80
+    assert "█" not in shown(report)
+
+
+def test_a_terminal_that_is_made_smaller_is_cleared_and_drawn_anew() -> None:
+    """What was drawn for the old size may have been wrapped: nothing of it is left."""
+    master, slave = pty.openpty()
+    code = (
+        "import sys\nfrom tradeops.cli.render import Printer\n"
+        "with Printer(as_json=False).screen(lambda width, height: f'{width} by {height}'):\n    sys.stdin.readline()\n"
+    )
+    _resize(master, 80, 24)
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environ, stdin=slave, stdout=slave, stderr=slave) as child:
+        try:
+            os.close(slave)
+            _read_until(master, b"80 by 24")
+            _resize(master, 50, 10)
+            assert b"\x1b[2J" in _read_until(master, b"50 by 10")
+            os.write(master, b"\n")
+            assert child.wait(30) == 0
+        finally:
+            child.kill()
+            os.close(master)
+
+
+def _resize(terminal: int, columns: int, lines: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
+def _read_until(terminal: int, words: bytes) -> bytes:
+    seen = b""
+    while words not in seen:
+        ready, _, _ = select.select([terminal], [], [], 30)
+        assert ready, seen
+        seen += os.read(terminal, 65536)
+    return seen

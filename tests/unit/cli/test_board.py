@@ -1,0 +1,145 @@
+"""The live board of a run: states from what is told, pictures from states, in any size."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from tradeops.base.clock import NS_PER_S
+from tradeops.cli.board import WAITED_NS, Board, Course, Step, after, draw, next_words, stop_words
+from tradeops.deploy.site import PhaseProgress, Progress
+
+HOSTS = ("h1", "h2", "h3", "h4")
+COURSE = Course("run-7", "trader 222222222222 (number 2) replaces 111111111111", (("h1",), ("h2", "h3"), ("h4",)))
+
+
+def board() -> Board:
+    """A deploy that has a plan and has done nothing yet."""
+    return Board("deploy", 0, {host: Step() for host in HOSTS}, COURSE)
+
+
+def phase(name: str, state: str, *hosts: str, **problems: str) -> PhaseProgress:
+    """What a run tells of a phase."""
+    return PhaseProgress("run-7", name, hosts or HOSTS, state, problems)
+
+
+def play(*told: Progress | PhaseProgress, begin: Board | None = None) -> Board:
+    """What was told, a second between each."""
+    now = begin or board()
+    for second, each in enumerate(told, 1):
+        now = after(now, each, second * NS_PER_S)
+    return now
+
+
+def shown(state: Board, *, now_s: float = 100.0, width: int = 80, height: int = 24) -> list[str]:
+    """The picture as lines."""
+    out = io.StringIO()
+    Console(file=out, width=width, height=height).print(draw(state, int(now_s * NS_PER_S), width=width, height=height))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_the_first_lines_say_what_goes_on() -> None:
+    """Which release replaces which, the run, the wave, how many hosts are through."""
+    state = play(phase("resume", "done", "h1"), phase("switch", "begun", "h2", "h3"))
+    lines = shown(state)
+    assert lines[0] == "deploy run-7  1.7 m"
+    assert lines[1] == COURSE.title
+    assert lines[2] == "wave 2 of 3: switch on h2 h3; 1 of 4 hosts through"
+
+
+def test_every_host_has_a_line_with_glyph_and_words() -> None:
+    """Never colour alone: the wave, the phase, the state in words, the time."""
+    state = play(
+        phase("stage", "begun"),
+        phase("stage", "done"),
+        phase("switch", "begun", "h2", "h3"),
+        Progress("run-7", "switch", "h2", "done"),
+        phase("start", "begun", "h1"),
+    )
+    lines = shown(replace(state, steps={**state.steps, "h3": Step("switch", "failed", 0, NS_PER_S, "disk full")}), now_s=6)
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in lines if line.startswith("h")}
+    assert rows["h1"] == "1 start ▸ starts 1.0 s"
+    assert rows["h2"] == "2 switch ✓ switched 1.0 s"
+    assert rows["h3"] == "2 switch ✗ failed: disk full 1.0 s"
+    assert rows["h4"] == "3 stage ✓ has the release, verified 1.0 s"
+
+
+def test_what_a_host_waits_for_is_told_when_it_waits() -> None:
+    """A process takes a moment to come up: the reason is shown after that."""
+    state = play(phase("prove", "begun", "h1"), Progress("run-7", "prove", "h1", "started", "no vitals\nmore"))
+    soon = int(WAITED_NS / NS_PER_S)
+    assert not any("no vitals" in line for line in shown(state, now_s=soon))
+    assert any("▸ says what it runs: no vitals" in line for line in shown(state, now_s=soon + 2))
+
+
+def test_a_phase_that_is_not_known_goes_by_its_name() -> None:
+    """A later gate or cutover needs no word here."""
+    assert any("▸ cutover" in line for line in shown(play(phase("cutover", "begun", "h1"))))
+    assert any("✓ cutover done" in line for line in shown(play(phase("cutover", "begun", "h1"), phase("cutover", "done", "h1"))))
+
+
+@pytest.mark.parametrize(
+    ("told", "then", "stop"),
+    [
+        ((phase("lock", "begun"),), "wave 1 of 3: h1", "no host is switched"),
+        ((phase("stop", "begun", "h1"),), "wave 2 of 3: h2 h3", "leaves h1 halted; `tradeops runs abort run-7`"),
+        ((phase("drain", "begun", "h4"),), "every host is proved once more", "leaves h4 halted"),
+        (
+            (phase("resume", "done", "h4"), phase("smoke", "begun", "h4")),
+            "every host is proved once more",
+            "leaves every host on the release",
+        ),
+        ((phase("resume", "done"), phase("finish", "begun")), "the end", "leaves every host on the release"),
+        (
+            (phase("prove", "begun", "h1"), phase("prove", "failed", "h1", h1="wrong release")),
+            "every host is back on what it ran before",
+            "runs abort",
+        ),
+    ],
+)
+def test_the_last_lines_say_what_comes_and_how_to_stop(told: tuple[PhaseProgress, ...], then: str, stop: str) -> None:
+    """Next, and what Ctrl-C leaves: by phase and wave."""
+    state = play(*told)
+    assert then in next_words(state)
+    assert stop in stop_words(state)
+    assert any("kill-switch" in line for line in shown(state))
+
+
+def test_before_the_plan_nothing_was_touched() -> None:
+    """Preflight: no run yet."""
+    state = play(Progress("", "preflight", "h1", "done"), begin=Board("deploy", 0, {host: Step() for host in HOSTS}))
+    assert "nothing is touched" in next_words(state)
+    assert "nothing was touched" in stop_words(state)
+    assert any("✓ answered" in line for line in shown(state))
+
+
+def test_going_back_is_said() -> None:
+    """After a failure in a wave every phase is one of taking back; one before the waves takes nothing back."""
+    failed = play(phase("smoke", "failed", "h1", h1="feed"), phase("drain", "begun", "h1"))
+    assert shown(failed)[2] == "taking back: wave 1 of 3: drain on h1"
+    assert not play(phase("stage", "failed", "h1", h1="disk full")).back
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 12), (60, 40), (200, 10), (30, 8)])
+def test_it_fits_every_terminal(width: int, height: int) -> None:
+    """A thousand hosts on any screen: no line too long, none too many while there is room for three hosts."""
+    many = {f"host-{number:04}": Step("stage", "done", 0, 1) for number in range(1000)}
+    many["host-0500"] = Step("switch", "failed", 0, 1, "x" * 300)
+    state = Board("deploy", 0, many, Course("run-7", "a replaces b", (tuple(many),)))
+    lines = shown(after(state, phase("switch", "begun", "host-0007"), 1), width=width, height=height)
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= max(height, 20)
+    text = "\n".join(lines)
+    assert "host-0500" in text
+    assert "host-0007" in text
+    assert "more" in text
+
+
+def test_what_a_host_sends_moves_no_cursor() -> None:
+    """Control characters are shown as what they are not."""
+    text = "\n".join(shown(play(phase("stop", "begun", "h1"), phase("stop", "failed", "h1", h1="\x1b[2Jgone"))))
+    assert "\x1b" not in text
+    assert "gone" in text
