@@ -137,7 +137,7 @@ def restart(folder: Path) -> dict[str, float]:
     begin_ns = REAL.monotonic_ns()
     again = Journal(folder)
     rebuilt = Ledger(again, REAL)
-    entries = rebuilt.replay()
+    entries = rebuilt.replay(again.replay())
     took_s = (REAL.monotonic_ns() - begin_ns) / NS_PER_S
     again.close()
     if rebuilt.positions.quantity(SYMBOL) != ENTRIES // 3 * UNIT:

@@ -18,7 +18,7 @@ import yaml
 from tests.support.trader import SLOT, HostRoot, Permit, write_config
 from tests.support.wait import until
 from tradeops.base.clock import SystemClock
-from tradeops.contracts.pages import read_vitals
+from tradeops.contracts.pages import Token, read_vitals
 from tradeops.contracts.status import Vitals
 
 REPO = Path(__file__).parents[2]
@@ -98,6 +98,12 @@ class GuardHand:
         with self._lock:
             self.permit.say(may_send)
 
+    def activate(self, slot: str, number: int) -> None:
+        """Give the token to a slot, or to none."""
+        with self._lock:
+            self.permit.token = Token(number, slot)
+            self.permit.say(bool(slot))
+
     def silence(self) -> None:
         """No further beat."""
         self._end.set()
@@ -112,9 +118,10 @@ class GuardHand:
 class TraderProcess:
     """`python -m tradeops.trader` on a host's folder, as the start stub would run it."""
 
-    def __init__(self, host: HostRoot, **config: Any) -> None:
+    def __init__(self, host: HostRoot, slot: str = SLOT, /, **config: Any) -> None:
         self.host = host
-        self.log = host.root / "trader.log"
+        self.slot = slot
+        self.log = host.root / f"trader-{slot}.log"
         self.config = write_config(host.root / "trader.yml", **config)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -126,7 +133,7 @@ class TraderProcess:
                 stdout=log,
                 stderr=log,
                 cwd=REPO,
-                env={**PYTHON_ENVIRONMENT, "TRADEOPS_ROOT": str(self.host.root), "TRADEOPS_SLOT": SLOT, **environment},
+                env={**PYTHON_ENVIRONMENT, "TRADEOPS_ROOT": str(self.host.root), "TRADEOPS_SLOT": self.slot, **environment},
             )
         return self
 
@@ -138,7 +145,7 @@ class TraderProcess:
 
     def vitals(self) -> Vitals | None:
         """What this very process last said."""
-        vitals = read_vitals(self.host.layout.vitals_page(SLOT))
+        vitals = read_vitals(self.host.layout.vitals_page(self.slot))
         return vitals if vitals is not None and vitals.identity.pid == self.pid else None
 
     def when(self, holds: Callable[[Vitals], bool], timeout_s: float = 60) -> Vitals:

@@ -126,16 +126,24 @@ class HostRoot:
             StopPage.create(layout.stop_page)
         return self
 
-    def write_release(self, *keys: RunKey) -> Path:
+    def write_release(self, *keys: RunKey, release: Release | None = None, slot: str = SLOT) -> Path:
         """Write the release's manifest and point the slot at it; its folder."""
-        body = encode(Manifest(STATEMENT_TYPE, (), PREDICATE_TYPE, self.release))
+        body = encode(Manifest(STATEMENT_TYPE, (), PREDICATE_TYPE, release or self.release))
         folder = self.layout.release(digest_bytes(body))
         (folder / "tree").mkdir(parents=True, exist_ok=True)
         (folder / "release.json").write_bytes(signed(body, Purpose.RELEASE, *keys))
-        link = self.layout.slot(SLOT) / "current"
+        link = self.layout.slot(slot) / "current"
         link.unlink(missing_ok=True)
         link.symlink_to(folder)
         return folder
+
+    def fill_slot(self, slot: str, release: Release | None = None) -> None:
+        """The same binding in another slot, with a release of its own (none: the same)."""
+        folder = self.layout.slot(slot)
+        folder.mkdir(parents=True, exist_ok=True)
+        target = self.write_release(release=release or self.release, slot=slot)
+        (folder / "binding.json").write_bytes((self.layout.slot(SLOT) / "binding.json").read_bytes())
+        assert (folder / "current").resolve() == target.resolve()
 
     def binding(self) -> Binding:
         """This host's binding."""
@@ -242,22 +250,29 @@ class MemorySession(OrderSession):
 class Desk:
     """A whole trader without sockets, on a virtual clock, with a guard's hand on the stop page."""
 
-    def __init__(self, host: HostRoot, clock: VirtualClock, **changes: Any) -> None:
+    def __init__(self, host: HostRoot, clock: VirtualClock, *, slot: str = SLOT, beside: Desk | None = None, **changes: Any) -> None:
+        """beside: the writer of this host, whose guard's hand is on this one's page too; this one begins as a standby."""
         self.clock = clock
         self.layout = host.layout
         self.host = host
         config = load_config(write_config(host.root / "trader.yml", **changes))
-        mandate = load_mandate(host.layout, SLOT, expected_release="", expected_binding="")
-        identity = Identity("trader", mandate.release_id, mandate.binding_id, 0, SLOT, os.getpid(), 1, clock.wall_ns())
-        self.journal = Journal(host.layout.data)
-        self.rooms = assembly.assemble(host.layout, config, mandate, identity, self.journal, clock)
+        mandate = load_mandate(host.layout, slot, expected_release="", expected_binding="")
+        identity = Identity("trader", mandate.release_id, mandate.binding_id, 0, slot, os.getpid(), 1, clock.wall_ns())
+        journal = None if beside else Journal(host.layout.data)
+        self.rooms = assembly.assemble(host.layout, config, mandate, identity, journal, clock)
         self.sessions: dict[str, MemorySession] = {}
         for venue in mandate.binding.venues:
             self.sessions[venue.name] = MemorySession(clock)
             self.rooms.gate.attach(venue.name, self.sessions[venue.name])
         self.session = self.sessions[mandate.binding.venues[0].name]
-        self.guard = Permit(host.layout, clock)
+        self.guard: Permit = beside.guard if beside else Permit(host.layout, clock)
         self.seq = 0
+
+    @property
+    def journal(self) -> Journal:
+        """The one that it holds."""
+        assert self.rooms.tenure.journal is not None
+        return self.rooms.tenure.journal
 
     def look(self, advance_ms: float = 10) -> None:
         """Time passes, the guard beats, the loop turns."""
@@ -354,4 +369,4 @@ class Desk:
 
     def close(self) -> None:
         """Let go of the journal."""
-        self.journal.close()
+        self.rooms.tenure.close()

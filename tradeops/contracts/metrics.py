@@ -29,6 +29,8 @@ class Counter(StrEnum):
     ORDERS_WITHHELD = "orders_withheld_total"
     CANCELS_SENT = "cancels_sent_total"
     FILLS = "fills_total"
+    DECISIONS_COMPARED = "decisions_compared_total"
+    DECISIONS_DIFFERENT = "decisions_different_total"
     PATH_CHECKS_PASSED = "path_checks_passed_total"
     PATH_CHECKS_FAILED = "path_checks_failed_total"
     ERRORS = "errors_total"
@@ -82,6 +84,8 @@ HELP: Final[Mapping[str, str]] = {
     Counter.ORDERS_WITHHELD: "Orders that the gate kept: they never left.",
     Counter.CANCELS_SENT: "Cancels handed to a venue's session.",
     Counter.FILLS: "Executions.",
+    Counter.DECISIONS_COMPARED: "Sides of symbols on which a standby was held against the slot that trades.",
+    Counter.DECISIONS_DIFFERENT: "Those that stayed apart for longer than a moment.",
     Counter.PATH_CHECKS_PASSED: "Order round trips that cannot trade, passed.",
     Counter.PATH_CHECKS_FAILED: "Order round trips that cannot trade, failed.",
     Counter.ERRORS: "Breaks, surprises and notices of venues.",

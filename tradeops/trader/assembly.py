@@ -24,7 +24,7 @@ from tradeops.trader.gate.gate import Gate
 from tradeops.trader.gate.page import StopWatch
 from tradeops.trader.gate.verdict import Verdict
 from tradeops.trader.journal import Journal
-from tradeops.trader.ledger import Ledger
+from tradeops.trader.ledger import Blank, Ledger
 from tradeops.trader.mandate import Mandate, load_overlay
 from tradeops.trader.market.market import Market
 from tradeops.trader.market.offset import FeedOffset
@@ -37,6 +37,7 @@ from tradeops.trader.reports import Reports
 from tradeops.trader.sessions import FeedLink, OrderLink, Pauses
 from tradeops.trader.standing import Standing
 from tradeops.trader.telemetry import Telemetry
+from tradeops.trader.tenure import Tenure
 from tradeops.trader.terms import problems, terms
 from tradeops.trader.vitals import VitalsMaker
 from tradeops.wire.link import Timeouts
@@ -60,7 +61,7 @@ class Rooms:
     clock: Clock
     config: TraderConfig
     mandate: Mandate
-    journal: Journal
+    tenure: Tenure
     ledger: Ledger
     gate: Gate
     bus: Bus
@@ -105,24 +106,32 @@ class Rooms:
             )
             client = FeedClient(venue.market_data, timeouts=_timeouts(timing))
             pauses = Pauses(timing.retry_first, timing.retry_most)
+            if self.tenure.writes:
+                self.orders[-1].enter()
             self.feeds.append(FeedLink(venue.name, client, self.placing.terms.symbols, self.bus, pauses, self.clock, turn=turns.turn))
         return [*self.orders, *self.feeds]
 
 
-def assemble(layout: HostLayout, config: TraderConfig, mandate: Mandate, identity: Identity, journal: Journal, clock: Clock) -> Rooms:
-    """Every room, wired, with the journal replayed and nothing connected. Raises JournalError, UsageError, OSError."""
+def assemble(
+    layout: HostLayout, config: TraderConfig, mandate: Mandate, identity: Identity, journal: Journal | None, clock: Clock
+) -> Rooms:
+    """Every room, wired, with the journal replayed and nothing connected. journal: None begins as a standby.
+
+    Raises JournalError, UsageError, OSError.
+    """
     host, standing, telemetry = mandate.host.host, Standing(), Telemetry()
     for flag in mandate.release.flags:
         telemetry.count(flag_hits(flag.id), 0)  # told from the start: a path not gone down is another thing than one not counted
     overlays = _overlays(layout, mandate, standing)
     for name, text in problems(mandate, config, overlays.current).items():
         standing.halt(name, text)
-    ledger = Ledger(journal, clock)
-    ledger.replay()
+    ledger = Ledger(journal or Blank(), clock)
+    ledger.replay(journal.replay() if journal else ())
     gate = Gate(StopWatch(layout.stop_page, clock, config.gate.patience(), mandate.slot))
     sessions = {venue.name: OrderSession(_session(venue, host, layout, config.sessions), clock) for venue in mandate.binding.venues}
     for name, session in sessions.items():
         gate.attach(name, session)
+    tenure = Tenure(slot=mandate.slot, folder=layout.data, journal=journal, ledger=ledger, gate=gate, standing=standing)
     markets = _markets(mandate, config)
     on_terms = terms(mandate, config, overlays.current)
     placing = Placing(ledger=ledger, gate=gate, markets=markets, clock=clock, terms=on_terms, telemetry=telemetry, standing=standing)
@@ -131,13 +140,20 @@ def assemble(layout: HostLayout, config: TraderConfig, mandate: Mandate, identit
     )
     path = PathCheck(engine=engine, placing=placing, ledger=ledger, markets=markets, telemetry=telemetry, standing=standing)
     vitals = VitalsMaker(
-        identity=identity, gate=gate, ledger=ledger, markets=markets, placing=placing, standing=standing, telemetry=telemetry
+        identity=identity,
+        gate=gate,
+        ledger=ledger,
+        markets=markets,
+        placing=placing,
+        standing=standing,
+        telemetry=telemetry,
+        tenure=tenure,
     )
     rooms = Rooms(
         clock=clock,
         config=config,
         mandate=mandate,
-        journal=journal,
+        tenure=tenure,
         ledger=ledger,
         gate=gate,
         bus=Bus({}),
@@ -166,6 +182,14 @@ def wire(rooms: Rooms) -> Bus:
         path.on_end(tracked)
         engine.on_end(tracked)
 
+    def on_taken() -> None:
+        recovery.begin()
+        engine.on_taken()
+        for link in rooms.orders:
+            link.enter()
+
+    rooms.tenure.on_taken = on_taken
+
     reports = Reports(ledger=ledger, telemetry=telemetry, standing=standing, clock=rooms.clock, host=host, on_end=on_end)
     brake = Brake(
         gate=gate, ledger=ledger, placing=rooms.placing, standing=standing, host=host, retry_ns=answer_ns, acknowledged=rooms.write_vitals
@@ -178,7 +202,7 @@ def wire(rooms: Rooms) -> Bus:
             SessionUp: (engine.on_session_up, brake.on_session_up, recovery.on_session_up),
             SessionDown: (engine.on_session_down, recovery.on_session_down),
             VenueSaid: (reports.on_said,),
-            Looked: (brake.on_look, recovery.on_look, path.on_look, engine.on_look),
+            Looked: (brake.on_look, rooms.tenure.on_look, recovery.on_look, path.on_look, engine.on_look),
         }
     )
 

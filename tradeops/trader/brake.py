@@ -53,7 +53,9 @@ class Brake:
         """The stop page was looked at."""
         verdict = message.verdict
         self._tell(verdict)
-        if self._standing.level(verdict) is Level.HALTED:
+        if self._standing.standby:
+            self._stopped = False  # what works is the other slot's to take back
+        elif self._standing.level(verdict) is Level.HALTED:
             self._stop(message.now_ns)
         else:
             self._stopped = False

@@ -18,6 +18,7 @@ from tradeops.trader.orders.book import Tracked
 from tradeops.trader.orders.plan import plan
 from tradeops.trader.placing import Placing
 from tradeops.trader.routing import VenueState, route
+from tradeops.trader.shadow import Shadow
 from tradeops.trader.standing import Standing
 from tradeops.trader.strategy.quoter import quote
 from tradeops.trader.telemetry import Telemetry
@@ -50,6 +51,7 @@ class Engine:
         self._live_only = live_only
         self._dirty: dict[str, set[str]] = {venue: set() for venue in markets}
         self._decided_ns: dict[str, int] = {}
+        self._shadow = Shadow(telemetry)
         self.verdict: Verdict = MISSING
         self.up: set[str] = set()
         self.path_open: set[str] = set()
@@ -105,11 +107,11 @@ class Engine:
 
     def decide(self) -> None:
         """Ask the strategy about each symbol that changed, place and take back, send."""
-        if not self._standing.may_place(self.verdict):
+        if not (self._standing.may_place(self.verdict) or self._standing.shadows(self.verdict)):
             return
         now_ns = self._clock.monotonic_ns()
-        venue = route((VenueState(name, name in self.up) for name in self._placing.terms.venues), self._placing.terms.limits.venues)
-        if venue is None or venue not in self.path_open:
+        venue = self._venue()
+        if venue is None:
             return
         dirty = self._dirty[venue]
         try:
@@ -122,9 +124,21 @@ class Engine:
             self._standing.halt("journal", str(error))
         self._placing.send()
 
+    def _venue(self) -> str | None:
+        """Where orders go now; a standby takes the writer's sessions and path for granted."""
+        standby, terms = self._standing.standby, self._placing.terms
+        venue = route((VenueState(name, standby or name in self.up) for name in terms.venues), terms.limits.venues)
+        return venue if standby or venue in self.path_open else None
+
+    def on_taken(self) -> None:
+        """Writer from now on: every venue's path is checked anew, everything is decided anew."""
+        self.up.clear()
+        self.path_open.clear()
+        self.on_terms()
+
     def _decide(self, symbol: str, venue: str, now_ns: int) -> None:
         market = self._markets[venue]
-        open_orders = self._ledger.orders.exposure(symbol).orders.values()
+        open_orders = tuple(self._ledger.orders.exposure(symbol).orders.values())
         barred = market.fault(symbol, now_ns) or symbol in self._placing.terms.limits.symbols_blocked
         view = None if barred else market.view(symbol)
         if view is None:  # blocked, or prices that cannot be believed: nothing is wanted, and what works is taken back (R11)
@@ -137,9 +151,9 @@ class Engine:
         planned = plan(signals, open_orders, self._placing.terms.tolerance_ppm)
         for tracked in planned.cancels:
             self._placing.cancel(tracked)
-        if view is not None:
-            for signal in planned.places:
-                self._placing.offer(signal, venue, view.quote)
+        placed = [signal for signal in planned.places if view is not None and self._placing.offer(signal, venue, view.quote)]
+        if self._standing.standby:
+            self._shadow.compare(signals, open_orders, placed, self._placing.terms.tolerance_ppm, now_ns)
 
     def on_terms(self) -> None:
         """New terms: ask the strategy anew about everything."""

@@ -10,7 +10,7 @@ from tradeops.base.logs import event
 from tradeops.trader.assembly import Rooms
 from tradeops.trader.bus import Looked
 from tradeops.trader.config import ns
-from tradeops.trader.journal import JournalError
+from tradeops.trader.journal import Journal, JournalError
 from tradeops.trader.terms import problems
 
 _LOG = logging.getLogger("trader")
@@ -31,6 +31,7 @@ class Heart:
         self._overlay_ns = 0
         self._checkpoint_ns = rooms.clock.monotonic_ns()
         self._checkpoint: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._turning = False
 
     async def run(self) -> None:
@@ -49,6 +50,7 @@ class Heart:
         self._read_overlay(now_ns)
         rooms.bus.publish(Looked(verdict, now_ns))
         self.flush()
+        self._give_back()
         if now_ns - self._vitals_ns >= self._vitals_every_ns:
             self.write_vitals()
         if now_ns - self._checkpoint_ns >= _CHECKPOINT_EVERY_NS:
@@ -86,7 +88,7 @@ class Heart:
         rooms.standing.stopping = True
         event(_LOG, logging.INFO, "draining", working=rooms.ledger.orders.open_count)
         deadline_ns = rooms.clock.monotonic_ns() + ns(most_s)
-        while rooms.ledger.orders.open_count and rooms.clock.monotonic_ns() < deadline_ns:
+        while rooms.tenure.writes and rooms.ledger.orders.open_count and rooms.clock.monotonic_ns() < deadline_ns:
             self.beat()
             await asyncio.sleep(self._look_every_s)
 
@@ -94,6 +96,20 @@ class Heart:
         """What the vitals say of a process that is gone."""
         self.rooms.standing.stopping = True
         self.flush()
+        self.write_vitals()
+
+    def _give_back(self) -> None:
+        """Leave the venues, then let the journal go, once the token is elsewhere and nothing of this process works."""
+        if self._leaving is not None and self._leaving.done():
+            self._leaving.result()
+            self._leaving = None
+        if self.rooms.tenure.leaving and self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave(), name="leave")
+
+    async def _leave(self) -> None:
+        for link in self.rooms.orders:
+            await link.leave()
+        self.rooms.tenure.left()
         self.write_vitals()
 
     def _read_overlay(self, now_ns: int) -> None:
@@ -119,11 +135,12 @@ class Heart:
     def _start_checkpoint(self, now_ns: int) -> None:
         """In a thread of its own: a checkpoint waits for the disk, and the loop must not."""
         self._checkpoint_ns = now_ns
-        if self._checkpoint is None or self._checkpoint.done():
-            self._checkpoint = asyncio.create_task(self._run_checkpoint(), name="checkpoint")
+        journal = self.rooms.tenure.journal
+        if journal is not None and (self._checkpoint is None or self._checkpoint.done()):
+            self._checkpoint = asyncio.create_task(self._run_checkpoint(journal), name="checkpoint")
 
-    async def _run_checkpoint(self) -> None:
+    async def _run_checkpoint(self, journal: Journal) -> None:
         try:
-            await asyncio.to_thread(self.rooms.journal.checkpoint)
+            await asyncio.to_thread(journal.checkpoint)
         except JournalError as error:
             event(_LOG, logging.WARNING, "checkpoint_failed", what=str(error))

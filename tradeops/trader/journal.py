@@ -39,17 +39,20 @@ class JournalError(TradeopsError):
 
 
 class Journal:
-    """Entries in order, and named integers beside them. One process at a time holds it."""
+    """Entries in order, and named integers beside them. One process at a time holds it, under an activation that only rises."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open or make the journal in `folder`. Raises JournalError: held by another, damaged, of an unreadable version."""
+    def __init__(self, folder: Path, *, token: int = 0) -> None:
+        """Open or make the journal in `folder`. token: number of the activation under which it is to be written.
+
+        Raises JournalError: held by another, damaged, of an unreadable version, written under a later activation.
+        """
         self._path = folder / "journal.sqlite"
         self._lock = _hold(folder / "journal.lock")
         self._waiting: list[tuple[bytes]] = []
         self._facts: dict[str, int] = {}
         try:
             self._db = sqlite3.connect(self._path, isolation_level=None)
-            self._prepare()
+            self._prepare(token)
             self._reserved = self._fact("sequence_reserved", 0)
         except sqlite3.Error as error:
             os.close(self._lock)
@@ -101,16 +104,26 @@ class Journal:
         self._waiting.clear()
         self._facts.clear()
 
-    def replay(self) -> Iterator[Entry]:
-        """All entries in order. Raises JournalError for one that cannot be read."""
+    def replay(self, *, after: int = 0) -> Iterator[Entry]:
+        """The entries behind number `after`, in order. Raises JournalError for one that cannot be read."""
         try:
-            for number, body in self._db.execute("SELECT number, body FROM entries ORDER BY number"):
-                try:
-                    yield _DECODE(body)
-                except (msgspec.DecodeError, TypeError) as error:
-                    raise self._broken(f"entry {number} is not readable", error) from None
+            yield from (entry for _, entry in read_entries(self._db, after, self._path))
         except sqlite3.Error as error:
             raise self._broken("cannot be read", error) from None
+
+    @property
+    def last(self) -> int:
+        """The number of the last entry that is committed, 0 before the first. Raises JournalError."""
+        try:
+            row = self._db.execute("SELECT max(number) FROM entries").fetchone()
+        except sqlite3.Error as error:
+            raise self._broken("cannot be read", error) from None
+        return int(row[0] or 0)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits for a commit."""
+        return bool(self._waiting or self._facts)
 
     def checkpoint(self) -> None:
         """Move the log into the database file, on a connection of its own: may run in another thread. Raises JournalError."""
@@ -131,20 +144,16 @@ class Journal:
             self._db.close()
             os.close(self._lock)
 
-    def _prepare(self) -> None:
+    def _prepare(self, token: int) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("PRAGMA wal_autocheckpoint=0")  # a checkpoint syncs the disk: never in the hot loop
         self._db.executescript(_SCHEMA)
-        version = self._fact("version", 0)
-        if version not in (0, *READS):
-            raise JournalError(
-                f"format {version}; this release reads {', '.join(map(str, READS))}",
-                where=str(self._path),
-                holds="nothing was changed",
-                next="start the release that wrote it, or one that reads it",
-            )
-        self._db.execute("REPLACE INTO facts VALUES ('version', ?)", (VERSION,))
+        check_version(self._fact("version", 0), self._path)
+        if token < self._fact("token", 0):
+            said = f"activation {token}, and it was written under {self._fact('token', 0)}"
+            raise JournalError(said, where=str(self._path), holds="nothing was changed", next="activate a slot under a higher number")
+        self._db.execute("REPLACE INTO facts VALUES ('version', ?), ('token', ?)", (VERSION, token))
 
     def _reserve(self) -> None:
         """Reserve the next block, on the disk before any of it is used."""
@@ -161,12 +170,37 @@ class Journal:
         return int(row[0]) if row else default
 
     def _broken(self, what: str, error: Exception) -> JournalError:
-        return JournalError(
-            f"the journal {what}: {error}",
-            where=str(self._path),
-            holds="no order is sent without it; working orders can be cancelled",
-            next="free or repair the disk, or restore the journal from its backup; see the runbook",
+        return broken(what, error, self._path)
+
+
+def read_entries(db: sqlite3.Connection, after: int, path: Path, *, most: int = -1) -> Iterator[tuple[int, Entry]]:
+    """At most `most` entries behind number `after`, each with its number. Raises JournalError, sqlite3.Error."""
+    for number, body in db.execute("SELECT number, body FROM entries WHERE number > ? ORDER BY number LIMIT ?", (after, most)):
+        try:
+            yield number, _DECODE(body)
+        except (msgspec.DecodeError, TypeError) as error:
+            raise broken(f"entry {number} is not readable", error, path) from None
+
+
+def check_version(version: int, path: Path) -> None:
+    """Raises JournalError for entries of a format that this release does not read."""
+    if version not in (0, *READS):
+        raise JournalError(
+            f"format {version}; this release reads {', '.join(map(str, READS))}",
+            where=str(path),
+            holds="nothing was changed",
+            next="start the release that wrote it, or one that reads it",
         )
+
+
+def broken(what: str, error: Exception, path: Path) -> JournalError:
+    """The error of a journal that cannot be used."""
+    return JournalError(
+        f"the journal {what}: {error}",
+        where=str(path),
+        holds="no order is sent without it; working orders can be cancelled",
+        next="free or repair the disk, or restore the journal from its backup; see the runbook",
+    )
 
 
 def _hold(path: Path) -> int:

@@ -22,6 +22,7 @@ from tradeops.trader.heart import Heart
 from tradeops.trader.journal import Journal
 from tradeops.trader.mandate import Mandate, load_mandate
 from tradeops.trader.telemetry import start_ticks
+from tradeops.trader.tenure import held
 
 _LOG = logging.getLogger("trader")
 CONFIG = Path("config/trader.yml")
@@ -77,12 +78,13 @@ def _run(place: Place, config: TraderConfig, mandate: Mandate, clock: Clock) -> 
         started_wall_ns=clock.wall_ns(),
     )
     event(_LOG, logging.INFO, "starting", release=identity.release, binding=identity.binding, slot=identity.slot, pid=identity.pid)
-    journal = Journal(place.layout.data)
+    token = held(place.layout.stop_page, place.slot)
+    journal = None if token is None else Journal(place.layout.data, token=token)
+    rooms = assemble(place.layout, config, mandate, identity, journal, clock)
     try:
-        rooms = assemble(place.layout, config, mandate, identity, journal, clock)
         asyncio.run(_live(rooms, config))
     finally:
-        journal.close()
+        rooms.tenure.close()
     event(_LOG, logging.INFO, "stopped", positions=rooms.ledger.positions.quantities(), working=rooms.ledger.orders.open_count)
     return int(ExitCode.PROVED)
 

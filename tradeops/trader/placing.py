@@ -56,14 +56,15 @@ class Placing:
         self._rate = MessageRate()
         self._pending: list[tuple[Tracked, int]] = []
 
-    def offer(self, signal: Signal, venue: str, quote: Quote) -> None:
-        """Place what the cap on the flow leaves to this host of a signal decided on `quote`. Raises JournalError."""
+    def offer(self, signal: Signal, venue: str, quote: Quote) -> Tracked | None:
+        """Place what the cap on the flow leaves to this host of a signal decided on `quote`. None: nothing. Raises JournalError."""
         terms, position = self.terms, self._ledger.positions.quantity(signal.symbol)
         taken = self.flow.take(signal, terms.tags.strategy, quote, position=position, tolerance_ppm=terms.tolerance_ppm)
         if taken.left:
             self._telemetry.count(Counter.SIGNALS_CAPPED)
-        if taken.signal is not None:
-            self.place(taken.signal, venue, quoted_ns=quote.local_ns, reduce=taken.signal is not signal)
+        if taken.signal is None:
+            return None
+        return self.place(taken.signal, venue, quoted_ns=quote.local_ns, reduce=taken.signal is not signal)
 
     def place(
         self, signal: Signal, venue: str, *, quoted_ns: int, tif: Tif = Tif.DAY, reduce: bool = False, path_check: bool = False

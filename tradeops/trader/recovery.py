@@ -29,7 +29,12 @@ class Recovery:
         self._standing = standing
         self._answer_ns = answer_ns
         self._up: set[str] = set()
-        self._asked: set[str] = {tracked.order.id for tracked in ledger.orders.open()}
+        self._asked: set[str] = set()
+        self.begin()
+
+    def begin(self) -> None:
+        """What is open now has to be asked about before anything is placed: after a start, and when the journal is taken over."""
+        self._asked = {tracked.order.id for tracked in self._ledger.orders.open()}
 
     def on_session_up(self, message: SessionUp) -> None:
         """A session stands (again): whatever is open there may have moved meanwhile."""

@@ -14,6 +14,7 @@ from tradeops.wire.marketdata import FeedClient
 from tradeops.wire.session import OrderSession
 
 _LOG = logging.getLogger("trader.session")
+STANDS_BY = "down: stands by"
 _BATCHES_PER_TURN = 32
 """Messages taken in one go before the rest of the process has its turn: cancels never wait behind quotes."""
 
@@ -37,7 +38,7 @@ class Pauses:
 
 
 class OrderLink:
-    """One venue's order entry session. `status` is what the vitals say of it."""
+    """One venue's order entry session, up while it is wanted. `status` is what the vitals say of it."""
 
     def __init__(
         self, venue: str, session: OrderSession, bus: Bus, pauses: Pauses, *, last_heard: Callable[[], int], turn: Callable[[], None]
@@ -45,14 +46,50 @@ class OrderLink:
         """last_heard: the venue's last message that is in the journal.  turn: called when messages were taken in."""
         self.venue = venue
         self.session = session
-        self.status = "down: not connected yet"
+        self.status = STANDS_BY
         self._bus = bus
         self._pauses = pauses
         self._last_heard = last_heard
         self._turn = turn
+        self._wanted = asyncio.Event()
+        self._unwanted = asyncio.Event()
+        self._away = asyncio.Event()
+        self._away.set()
+
+    def enter(self) -> None:
+        """This process writes for the host: connect."""
+        self._pauses.reset()
+        self._unwanted.clear()
+        self._away.clear()
+        self._wanted.set()
+
+    async def leave(self) -> None:
+        """It no longer does: be gone from the venue when this returns. What was not taken in is told again to who comes next."""
+        self._wanted.clear()
+        self._unwanted.set()
+        await self._away.wait()
 
     async def run(self) -> None:
-        """Keep it up until cancelled."""
+        """Keep it up while it is wanted, until cancelled."""
+        while True:
+            self._away.set()
+            await self._wanted.wait()
+            serving = asyncio.create_task(self._keep_up(), name=self.venue)
+            unwanted = asyncio.create_task(self._unwanted.wait())
+            try:
+                await asyncio.wait({serving, unwanted}, return_when=asyncio.FIRST_COMPLETED)
+                if serving.done():
+                    serving.result()
+            finally:
+                for one in (serving, unwanted):
+                    one.cancel()
+                await asyncio.gather(serving, unwanted, return_exceptions=True)
+            await self.session.close()
+            if self.status == "up":
+                self._bus.publish(SessionDown(self.venue))
+            self.status = STANDS_BY
+
+    async def _keep_up(self) -> None:
         while True:
             try:
                 await self._serve()

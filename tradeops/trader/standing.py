@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from tradeops.base.logs import event
-from tradeops.trader.gate.verdict import Level, Verdict
+from tradeops.trader.gate.verdict import Cause, Level, Verdict
 
 _LOG = logging.getLogger("trader")
 
@@ -16,6 +16,7 @@ class Standing:
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
         self.stopping = False
+        self.standby = False
         self.started = False
         self.recovered = False
 
@@ -30,6 +31,15 @@ class Standing:
         if self.reasons.pop(name, None) is not None:
             event(_LOG, logging.INFO, "reason_withdrawn", reason=name)
 
+    def stand_by(self) -> None:
+        """Not the host's writer any more: what a session told counts no longer."""
+        self.standby, self.started, self.recovered = True, False, False
+
+    def shadows(self, verdict: Verdict) -> bool:
+        """Whether a standby decides beside the slot that trades, which the page lets send."""
+        beside = verdict.cause is Cause.STANDBY and verdict.words is not None and bool(verdict.words.token.slot)
+        return self.standby and beside and not self.reasons and not self.stopping
+
     def level(self, verdict: Verdict) -> Level:
         """What holds, all taken together."""
         return Level.HALTED if self.reasons or self.stopping else verdict.level
@@ -38,6 +48,8 @@ class Standing:
         """The word for it in the vitals."""
         if self.stopping:
             return "stopping"
+        if self.standby:
+            return "standby"
         if not self.started:
             return "starting"
         if not self.recovered:
@@ -46,4 +58,4 @@ class Standing:
 
     def may_place(self, verdict: Verdict) -> bool:
         """Whether new orders may be thought of at all."""
-        return self.recovered and self.level(verdict) is Level.OPEN
+        return self.recovered and not self.standby and self.level(verdict) is Level.OPEN

@@ -16,6 +16,7 @@ from tradeops.trader.placing import Placing
 from tradeops.trader.positions import Profit
 from tradeops.trader.standing import Standing
 from tradeops.trader.telemetry import Telemetry
+from tradeops.trader.tenure import Tenure
 from tradeops.wire.protocol import AMOUNT_MAX
 
 
@@ -32,6 +33,7 @@ class VitalsMaker:
         placing: Placing,
         standing: Standing,
         telemetry: Telemetry,
+        tenure: Tenure,
     ) -> None:
         self._identity = identity
         self._gate = gate
@@ -41,6 +43,7 @@ class VitalsMaker:
         self._standing = standing
         self._telemetry = telemetry
         self._profit = Profit()
+        self._tenure = tenure
 
     def make(self, verdict: Verdict, sessions: Mapping[str, str], path_check: int, now_ns: int) -> Vitals:
         """The vitals at `now_ns`. sessions: name -> up, or down and why."""
@@ -63,6 +66,8 @@ class VitalsMaker:
             histograms=self._telemetry.histograms(),
             limits=dict(terms.limits.values),
             warnings=(*self._telemetry.warnings, *(f"halted: {name}: {text}" for name, text in self._standing.reasons.items())),
+            writes=self._tenure.writes,
+            token=self._tenure.token,
         )
 
     def _counters(self) -> dict[str, int]:

@@ -186,8 +186,6 @@ def test_after_a_crash_the_venue_tells_what_became_of_each_order(
         assert all(order.client_id not in (bid.client_id,) for order in desk.session.orders())
     finally:
         desk.close()
-        first.journal = desk.journal
-        first.close = lambda: None  # type: ignore[method-assign]  # it was closed above, as by its death
 
 
 def test_a_venue_without_memory_is_a_warning(start: Start) -> None:

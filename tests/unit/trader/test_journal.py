@@ -147,12 +147,13 @@ def test_a_ledger_is_rebuilt_by_what_built_it(tmp_path: Path) -> None:
     ledger.heard(VENUE, 17)
     ledger.commit()
     _die(journal)
-    again = Ledger(Journal(tmp_path), clock)
-    assert again.replay() == 7
+    reopened = Journal(tmp_path)
+    again = Ledger(reopened, clock)
+    assert again.replay(reopened.replay()) == 7
     assert again.positions.quantities() == ledger.positions.quantities() == {SYMBOL: UNIT}
     assert again.positions.totals({}) == ledger.positions.totals({})
     states = {n: found.state for n in (1, 2, 3) if (found := again.orders.get(f"h-{n}"))}
     assert states == {1: State.FILLED, 2: State.UNKNOWN, 3: State.REJECTED}
     assert again.orders.exposure(SYMBOL).sell == UNIT
     assert (again.last_heard(VENUE), again.last_heard("other")) == (17, -1)
-    again._journal.close()
+    reopened.close()

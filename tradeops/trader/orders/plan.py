@@ -30,7 +30,7 @@ def plan(signals: Iterable[Signal], open_orders: Iterable[Tracked], tolerance_pp
     places: list[Signal] = []
     for signal in signals:
         same = [one for one in open_orders if one.order.side is signal.side]
-        cancels += [one for one in same if one.state is State.WORKING and not _fits(one, signal, tolerance_ppm)]
+        cancels += [one for one in same if one.state is State.WORKING and not fits(one, signal, tolerance_ppm)]
         if not same and signal.quantity and not _meets_own(signal, open_orders):
             places.append(signal)
     return Plan(tuple(cancels), tuple(places))
@@ -41,7 +41,8 @@ def near(price: int, wanted: int, tolerance_ppm: int) -> bool:
     return abs(price - wanted) * PPM <= tolerance_ppm * wanted
 
 
-def _fits(tracked: Tracked, signal: Signal, tolerance_ppm: int) -> bool:
+def fits(tracked: Tracked, signal: Signal, tolerance_ppm: int) -> bool:
+    """Whether an open order is as good as the one that is wanted."""
     return signal.quantity > 0 and near(tracked.order.price, signal.price, tolerance_ppm)
 
 
