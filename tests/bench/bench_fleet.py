@@ -1,4 +1,4 @@
-"""On eight hosts with real systemd and sshd: the cold kill beside pdsh stopping the unit, and a deploy of one changed file."""
+"""On eight hosts with real systemd and sshd: the cold kill beside pdsh stopping the unit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.bench.rounds import CLOCK, in_turn, ratio, tell, timed
-from tests.support.fleetlab import FleetLab, bring_up, sent_bytes, short_id, store_of, take_down
+from tests.support.fleetlab import FleetLab, bring_up, short_id, take_down
 from tradeops.base.clock import NS_PER_S
 from tradeops.lab.nspawn.driver import why_not
 
@@ -69,15 +69,6 @@ def _kills(lab: FleetLab) -> None:
     ratio("kill-switch to blocked against pdsh", found["ours"], found["pdsh"])
 
 
-def _deploy(lab: FleetLab) -> None:
-    _trade(lab)
-    lab.build(2)
-    size = sum(file.size for file in store_of(lab).get(lab.releases[2]).manifest.predicate.files)
-    seconds = timed(lambda: lab.must("deploy", short_id(lab.releases[2])))
-    tell(f"deploy of {size / 1e6:.1f} MB with one changed file, 8 hosts", [seconds])
-    sys.stdout.write(f"content sent to each host, compressed: {sent_bytes(lab):,} bytes\n")
-
-
 def main() -> None:
     """Print the figures, or why there are none."""
     if reason := why_not():
@@ -89,7 +80,6 @@ def main() -> None:
             lab.build(1)
             lab.must("deploy", short_id(lab.releases[1]))
             _kills(lab)
-            _deploy(lab)
         finally:
             take_down(lab)
 

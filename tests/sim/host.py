@@ -65,6 +65,7 @@ class SimHost:
     working: int = 3
     pid_next: int = 1000
     roster_number: int = 1
+    kind: str = "vitals"
 
     # ---- truth, for invariants -------------------------------------------------------------------------------------
 
@@ -117,6 +118,7 @@ class SimHost:
                 policy_number=1,
                 overlay_number=self.overlay,
                 witnesses=(),
+                identity=self.kind,
                 writable="read_only" not in self.faults,
             )
         )
@@ -184,6 +186,7 @@ class SimHost:
 
     def _do_start(self, **_: Any) -> dict[str, Any]:
         broken = self.linked is None or "does_not_start" in self.faults or (self.linked in self.broken_releases())
+        broken |= self.kind == "url" and bool(self.marks)
         if not broken and self.process is None:
             self.pid_next += 1
             self.process = SimProcess(self.pid_next, self.linked or "", self.binding or "", self.overlay, self.clock.wall_ns())
@@ -328,6 +331,8 @@ class SimHost:
                 self.marks.append(
                     Mark(kind, directive.id, directive.run or "operator-1", directive.reason, self.clock.wall_ns(), directive.run)
                 )
+            if self.kind == "url":
+                self.process = None
         status = self.status()
         return DirectiveReply(
             "tradeops/directive-reply/v1", directive.id, self.name, True, blocked=status.blocked, clear=status.clear, working=status.working

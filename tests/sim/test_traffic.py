@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.drive import ROLLING, assert_truth, try_abort, try_deploy
+from tests.sim.drive import assert_truth, try_abort, try_deploy
 from tests.sim.traffic import SimProxy, SimTraffic
 from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode
-from tradeops.deploy.crew import Crew, PhaseFailed
-from tradeops.deploy.journal import Journal, list_runs
+from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import PhaseProgress, Progress
-from tradeops.deploy.traffic import weigh
 from tradeops.fleet.share import Mode
 
 
@@ -126,14 +124,31 @@ def test_maintenance_stays(world: World) -> None:
     assert {proxy.shares["h5"].mode for proxy in proxies(world)} == {Mode.MAINT}
 
 
-def test_a_canary_s_weight(world: World) -> None:
-    """A share of the configured weight at every proxy; a share that is none fails."""
-    assert try_deploy(world, world.new)[0] == ExitCode.PROVED
-    site, run = world.site(), list_runs(world.site().runs)[-1]
-    crew = Crew(site, Journal.find(site.runs, run.run).plan(), ROLLING, run.run, run, {"h1": world.open(site.hosts[0], timeout_s=1)})
-    weigh(crew, ["h1"], 5)
-    assert [proxy.shares["h1"].percent for proxy in proxies(world)] == [5, 5]
-    with pytest.raises(PhaseFailed):
-        weigh(crew, ["h1"], 0)
-    world.traffic = None
-    weigh(Crew(world.site(), crew.plan, ROLLING, run.run, run, {}), ["h1"], 50)
+CANARY = Playbook.model_validate(
+    {"schema": "tradeops/playbook/v1", "name": "canary", "steps": [{"hosts": "1", "flow": "5%", "bake": "10s"}, {"hosts": "100%"}]}
+)
+
+
+def percents(world: World) -> dict[str, set[int]]:
+    return {name: {proxy.shares[name].percent for proxy in proxies(world)} for name in world.truth}
+
+
+def test_a_canary_takes_its_share_and_then_all(world: World) -> None:
+    """D08: one of eight gets five per cent of the traffic before it takes any, and all of its own in the last step."""
+    seen: list[dict[str, set[int]]] = []
+    world.when("return", lambda: seen.append(percents(world)))
+    code, ending = try_deploy(world, world.new, CANARY)
+    assert code == ExitCode.PROVED, ending
+    assert seen == [{name: {36 if name == "h1" else 100} for name in world.truth}]
+    assert percents(world) == {name: {100} for name in world.truth}
+
+
+def test_a_canary_that_is_taken_back_has_its_weight_again(world: World) -> None:
+    """It fails in its bake, after it was given traffic."""
+    faults = world.truth["h1"].faults
+    world.when("return", lambda: faults.add("feed_dead"))
+    world.when("drain", lambda: world.when("drain", faults.clear))
+    code, ending = try_deploy(world, world.new, CANARY)
+    assert code == ExitCode.BROUGHT_BACK, ending
+    assert percents(world) == {name: {100} for name in world.truth}
+    assert modes(world) == {Mode.READY}

@@ -165,7 +165,7 @@ class ManagedHost:
         self, platform: Platform | None = None, policy: Policy | None = None, roster: Envelope | None = None, admin: Admin | None = None
     ) -> Enrolled:
         """Enrol, or enrol again."""
-        service, host = Service(SERVICE, None, None, None, {}, None), self.host()
+        service, host = Service(SERVICE), self.host()
         signed = envelope(policy or self.policy(), Purpose.POLICY, self.one)
         enrolment = Enrolment(FLEET, platform or self.platform(), signed, roster or self.roster(), self.operator_keys())
         socket = str(self.socket) if host.service_manager == "supervisord" else None

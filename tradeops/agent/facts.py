@@ -55,6 +55,7 @@ def facts(context: Context) -> dict[str, Any]:
         "problems": problems,
         "active": marks.active_slot(context),
         "token": marks.token(context),
+        "identity": host.identity,
     }
 
 

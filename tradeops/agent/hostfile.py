@@ -31,6 +31,7 @@ class HostFile:
     trader_user: str | None = None
     clock_offset_ns: int = 0
     stop_command: tuple[str, ...] = ()
+    identity: str = "vitals"
 
 
 @dataclass(frozen=True)

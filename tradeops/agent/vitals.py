@@ -14,6 +14,7 @@ STOP_BYTES = 4096
 STOP_MAGIC = b"TOSTOP01"
 BEAT_AT = 24
 LATCH_CLEARED_AT = 32
+MAY_SEND = 0x5452_4144_454F_4B21
 LATCH_AT = 64
 TOKEN_AT = 80
 ALL_BITS = 0xFFFF_FFFF_FFFF_FFFF
@@ -65,6 +66,19 @@ def read_beat(path: Path) -> int | None:
     return int(_WORD.unpack_from(page, BEAT_AT)[0])
 
 
+def permits(path: Path, now_ns: int, silent_ns_max: int) -> bool:
+    """Whether the page lets the host act now: whole, permitted, not latched, its guard heard of lately. Anything else: no."""
+    try:
+        page = path.read_bytes()
+    except OSError:
+        return False
+    latch = read_latch(page)
+    if latch is None or latch.standing() or _CRC.unpack_from(page, _STOP_HEAD.size)[0] != zlib.crc32(page[: _STOP_HEAD.size]):
+        return False
+    _, _, may_send, beat_ns, *_ = _STOP_HEAD.unpack_from(page)
+    return bool(may_send == MAY_SEND and now_ns - beat_ns <= silent_ns_max)
+
+
 def pack_latch(word: int) -> bytes:
     """The agent's words 64..80."""
     return _LATCH.pack(word, word ^ ALL_BITS)
@@ -103,6 +117,20 @@ def read_vitals(path: Path) -> dict[str, Any] | None:
         if vitals := parse_vitals(page):
             return vitals
     return None
+
+
+def write_vitals(path: Path, said: dict[str, Any]) -> None:
+    """Put vitals into the page, made when it is not there: the older buffer first, then the sequence. Raises OSError."""
+    payload = json.dumps(said).encode()
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        os.ftruncate(fd, VITALS_BYTES)
+        magic, sequence = _HEAD.unpack(os.pread(fd, _HEAD.size, 0))
+        sequence = sequence + 1 if magic == VITALS_MAGIC else 1
+        os.pwrite(fd, _BUFFER_HEAD.pack(sequence, len(payload), zlib.crc32(payload)) + payload, _BUFFER_AT[sequence % 2])
+        os.pwrite(fd, _HEAD.pack(VITALS_MAGIC, sequence), 0)
+    finally:
+        os.close(fd)
 
 
 def raise_latch(path: Path) -> int:

@@ -28,9 +28,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class FleetVerdict:
-    """The findings of every host, the odd ones first."""
+    """The findings of every host, the odd ones first.
+
+    at_rest: hosts whose service is not ours and does not run: what a permit would let start is proved by the deploy that starts it.
+    """
 
     findings: Mapping[str, tuple[Finding, ...]]
+    at_rest: frozenset[str] = frozenset()
 
     def exit_code(self) -> ExitCode:
         """Unknown anywhere: 6. Else a no anywhere: 10. Else 0 (design: exit codes)."""
@@ -72,7 +76,13 @@ def verify(
     findings = {
         host.name: _host_findings(host, expected.get(host.name), readings[host.name], identities.get(host.name), common) for host in hosts
     }
-    return FleetVerdict({name: findings[name] for name in odd_first(findings)})
+    rest = frozenset(name for name, reading in values(readings).items() if _at_rest(reading))
+    return FleetVerdict({name: findings[name] for name in odd_first(findings)}, rest)
+
+
+def _at_rest(reading: Reading) -> bool:
+    idle = all(running.pid is None for running in reading.facts.running)
+    return reading.facts.identity == "url" and idle and reading.proof.process is None and not reading.proof.others
 
 
 def _host_findings(

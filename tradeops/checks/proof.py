@@ -17,7 +17,7 @@ PROCESS = "process"
 
 @dataclass(frozen=True)
 class Expected:
-    """What one host must run. flags: active flag id -> digest of its meaning, None: not compared.
+    """What one host must run. flags: active flag id -> digest of its meaning; flags, overlay None: not compared.
 
     before: (pid, start ticks) of the process that ran before the switch; the proved one must be another.
     """
@@ -27,7 +27,6 @@ class Expected:
     overlay: int | None
     slot: str
     flags: dict[str, str] | None = None
-    own_identity: bool = False
     before: frozenset[tuple[int, int]] = field(default_factory=frozenset)
 
 
@@ -46,9 +45,8 @@ def prove_host(host: Host, expected: Expected, proof: Proof, report: IdentityRep
     if files:
         findings += _file_findings(name, proof)
     findings += _process_findings(host, expected, proof)
-    if not expected.own_identity:
-        findings += _identity_findings(name, expected, proof, proof.vitals, "agent")
-        findings += _report_findings(host, expected, proof, report)
+    findings += _identity_findings(name, expected, proof, proof.vitals, "agent")
+    findings += _report_findings(host, expected, proof, report)
     return tuple(findings)
 
 

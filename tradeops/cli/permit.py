@@ -119,29 +119,33 @@ def _send(c: Context, hosts: tuple[Host, ...], envelope: Envelope) -> Report:
 
     entitled(c.policy, "permit", envelope, Purpose.DIRECTIVE, now_ns=c.clock.wall_ns(), host=None)
     try:
-        taken = order(desk(c), hosts, read(envelope, source="permit"), envelope, verdict=c.verdict(hosts))
+        verdict = c.verdict(hosts)
+        taken = order(desk(c), hosts, read(envelope, source="permit"), envelope, verdict=verdict)
         require_taken(taken, len(hosts))
-        taken = _until_trading(c, hosts, taken)
+        taken = _until_trading(c, hosts, taken, verdict.at_rest)
         witnesses = HostWitnesses(c.fleet.hosts, c.agents, c.fan_out, timeout_s=c.fleet.deadlines.command)
         for name, error in witnesses.leave(c.audit.head()).items():
             c.printer.line(f"{name} keeps no witness of this permit: {error.what}")
-        return report(c, taken, "permitted", lambda name: name in taken.trading())
+        return report(c, taken, "permitted", lambda name: name in (taken.permitted() if name in verdict.at_rest else taken.trading()))
     finally:
         c.ssh.close()
 
 
-def _until_trading(c: Context, hosts: tuple[Host, ...], taken: Taken) -> Taken:
-    """Read back until every host trades. Raises MixedFleet naming those that do not."""
+def _until_trading(c: Context, hosts: tuple[Host, ...], taken: Taken, at_rest: frozenset[str]) -> Taken:
+    """Read back until every host trades, or may where nothing runs yet. Raises MixedFleet naming those that do not."""
     from dataclasses import replace
 
+    def left() -> list[str]:
+        return [name for name in taken.not_trading() if not (name in at_rest and name in taken.permitted())]
+
     deadline_ns = c.clock.monotonic_ns() + int(TRADING_S * NS_PER_S)
-    while taken.not_trading() and c.clock.monotonic_ns() < deadline_ns:
+    while left() and c.clock.monotonic_ns() < deadline_ns:
         c.clock.sleep_s(0.1)
         taken = replace(taken, statuses=c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control))
-    if taken.not_trading():
+    if left():
         raise MixedFleet(
-            f"permitted, and yet {len(taken.not_trading())} of {len(hosts)} hosts do not trade after {TRADING_S:.0f} s",
-            where=", ".join(taken.not_trading()),
+            f"permitted, and yet {len(left())} of {len(hosts)} hosts do not trade after {TRADING_S:.0f} s",
+            where=", ".join(left()),
             holds="the permit stands on every host",
             next="`tradeops status` shows the marks that are left: a halt or hold needs `tradeops resume`",
         )

@@ -135,7 +135,10 @@ class Witness(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What preflight needs to know of a host. active, token: of the newest activation that its guard has written down."""
+    """What preflight needs to know of a host. active, token: of the newest activation that its guard has written down.
+
+    identity: how its service tells what it is, see contracts.host.
+    """
 
     host: str
     fleet: str
@@ -163,6 +166,7 @@ class Facts(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
     active: str = "blue"
     token: int = 0
+    identity: str = "vitals"
 
 
 class Process(msgspec.Struct, frozen=True):

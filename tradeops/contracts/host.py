@@ -11,7 +11,8 @@ class HostFile(msgspec.Struct, frozen=True):
     """service_manager: systemd or supervisord.  units: slot -> unit or program name.  supervisor_socket: for
     supervisord.  control_*: where the guard listens.  clock_offset_ns: the lab's skew, 0 on real hosts.
     guard_user, trader_user: None where one user owns all (local lab).  stop_command: what the guard runs to have every
-    process of the service killed; takes no arguments and answers by its effect (the trader's pid dies).
+    process of the service killed; takes no arguments and answers by its effect (the trader's pid dies).  identity: how the
+    service tells what it is: `vitals`, our trader's own page; or `url`, any other service, which the platform keeps (agent/keeper.py).
     """
 
     schema: str
@@ -29,3 +30,4 @@ class HostFile(msgspec.Struct, frozen=True):
     trader_user: str | None = None
     clock_offset_ns: int = 0
     stop_command: tuple[str, ...] = ()
+    identity: str = "vitals"

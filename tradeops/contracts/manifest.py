@@ -11,6 +11,8 @@ from tradeops.contracts.codec import encode
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:tradeops:release:v1"
+VITALS = "vitals"
+"""How our own trader tells what it is."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -61,14 +63,23 @@ class PythonAbi(msgspec.Struct, frozen=True):
 
 class Start(msgspec.Struct, frozen=True):
     """How the service runs: argv (relative to the tree; `{python}` is the host's interpreter), environment, and how
-    it tells what it is: `vitals`, or the URL path of its own identity and health."""
+    it tells what it is: `vitals`, or the URL path of its own identity and health.
+
+    `{address}`, `{port}` in argv and environment: where it is to listen. Its identity is a JSON object with `release`, `binding`,
+    `slot` (as TRADEOPS_RELEASE, TRADEOPS_BINDING, TRADEOPS_SLOT tell it) and the `pid` of its main process.
+    """
 
     argv: tuple[str, ...]
     environment: dict[str, str] = {}
-    identity: str = "vitals"
-    health: str = "vitals"
+    identity: str = VITALS
+    health: str = VITALS
     port: int | None = None
     stop_timeout_s: float = 10.0
+
+    @property
+    def kept(self) -> bool:
+        """Whether the service is not ours: it has no gate and writes no vitals, so the platform keeps it (agent/keeper.py)."""
+        return self.identity != VITALS
 
 
 class Release(msgspec.Struct, frozen=True):

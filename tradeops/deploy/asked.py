@@ -10,6 +10,7 @@ from tradeops.base.errors import ExitCode, UsageError
 from tradeops.checks.proof import Expected
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.flags import active_flags
+from tradeops.contracts.manifest import Release
 from tradeops.deploy.journal import Journal, list_runs
 from tradeops.deploy.plan import SLOT
 from tradeops.deploy.site import Releases
@@ -38,17 +39,21 @@ def expected_hosts(
 ) -> dict[str, Expected]:
     """What `verify` holds each host against."""
     return {
-        host: Expected(
-            release=release,
-            binding=digest_bytes(bindings[host].body()),
-            overlay=overlay,
-            slot=SLOT,
-            flags=active_flags(releases.manifest(release).predicate.flags, flags_off),
-            own_identity=releases.manifest(release).predicate.start.identity != "vitals",
-        )
+        host: _expected(releases.manifest(release).predicate, release, bindings[host], overlay, flags_off)
         for host, release in asked(runs).items()
         if host in bindings
     }
+
+
+def _expected(predicate: Release, release: str, binding: Envelope, overlay: int, flags_off: Mapping[str, int]) -> Expected:
+    kept = predicate.start.kept
+    return Expected(
+        release=release,
+        binding=digest_bytes(binding.body()),
+        overlay=None if kept else overlay,
+        slot=SLOT,
+        flags=None if kept else active_flags(predicate.flags, flags_off),
+    )
 
 
 def release_before(runs: Path, releases: Releases) -> str:

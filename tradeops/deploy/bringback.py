@@ -8,7 +8,7 @@ from tradeops.base.errors import FlagConflict, TradeopsError
 from tradeops.checks.proof import Expected
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
-from tradeops.deploy.traffic import divert, give_back
+from tradeops.deploy.traffic import divert, give_back, weigh
 from tradeops.release.flags import conflicts, journal_conflict
 
 
@@ -21,7 +21,8 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     switched = [name for name, state in crew.states.items() if state.switched]
     left: dict[str, TradeopsError] = {}
     attempt({}, lambda names: divert(crew, names), switched)  # what a proxy holds counts at the end, when it is to give traffic again
-    attempt(left, lambda names: phases.drain(crew, names), switched)
+    if not crew.kept:
+        attempt(left, lambda names: phases.drain(crew, names), switched)
     refused = {name: conflict for name in switched if (conflict := _conflict(crew, name))}
     left.update(refused)
     back = [name for name in switched if name not in refused]
@@ -31,7 +32,10 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     phases.watch_kills(crew)
     resumable = [name for name in crew.plan_hosts() if name not in left]
     resumed = attempt(left, lambda names: phases.resume(crew, names), resumable)
-    attempt(left, lambda names: give_back(crew, names), resumed)
+    whole = attempt(left, lambda names: weigh(crew, names, 100), resumed)
+    attempt(left, lambda names: give_back(crew, names), whole)
+    if crew.kept:  # what is not proved stays halted, which for a service without a gate means that it does not run
+        attempt({}, lambda names: phases.drain(crew, names), [name for name in switched if name in left])
     phases.unlock(crew)
     return left
 

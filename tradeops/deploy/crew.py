@@ -104,6 +104,11 @@ class Crew:
         )
         return Envelope.of(body, self.site.signer.sign(body, Purpose.DELEGATION))
 
+    @property
+    def kept(self) -> bool:
+        """Whether the service is not ours: a halt ends it, so a run halts only what is to stay so."""
+        return self.site.releases.manifest(self.plan.release).predicate.start.kept
+
     def plan_hosts(self) -> tuple[str, ...]:
         """Every host's name, in the order of the waves."""
         return tuple(part.host for part in self.plan.hosts)
@@ -122,10 +127,9 @@ class Crew:
         return Expected(
             release=release,
             binding=digest_bytes(binding_of(self.site, name)),
-            overlay=self.plan.overlay,
+            overlay=None if predicate.start.kept else self.plan.overlay,
             slot=self.plan.slot,
-            flags=active_flags(predicate.flags, self.site.flags_off),
-            own_identity=predicate.start.identity != "vitals",
+            flags=None if predicate.start.kept else active_flags(predicate.flags, self.site.flags_off),
             before=self.states[name].before,
         )
 

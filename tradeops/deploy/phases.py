@@ -84,7 +84,8 @@ def replace(crew: Crew, wave: Sequence[str]) -> None:
     """Put one wave on the release: drained, stopped, switched, started, proved, smoke-checked, trading again."""
     watch_kills(crew)
     divert(crew, wave)
-    drain(crew, wave)
+    if not crew.kept:
+        drain(crew, wave)
     stop(crew, wave)
     switch(crew, wave, crew.plan.release)
     start(crew, wave)
@@ -128,11 +129,19 @@ def drain(crew: Crew, wave: Sequence[str]) -> None:
 def stop(crew: Crew, wave: Sequence[str]) -> None:
     """Stop the service and prove that no process of it is left."""
     with crew.phase("stop", wave):
-        crew.all("stop", wave, lambda name: _stop_one(crew, name), deadline_s=crew.playbook.deadlines.stop * 2)
+        longest_s = max(_stop_s(crew, name) for name in wave)
+        crew.all("stop", wave, lambda name: _stop_one(crew, name), deadline_s=longest_s + crew.playbook.deadlines.stop)
+
+
+def _stop_s(crew: Crew, name: str) -> float:
+    """How long the process may take to end: what its own release asks for, or the playbook's time where that is longer."""
+    old = crew.plan.part(name).old
+    asked_s = crew.site.releases.manifest(old).predicate.start.stop_timeout_s if old else 0.0
+    return max(asked_s, crew.playbook.deadlines.stop)
 
 
 def _stop_one(crew: Crew, name: str) -> None:
-    limit_s = crew.playbook.deadlines.stop
+    limit_s = _stop_s(crew, name)
     before = _proof(crew, name, rehash=False)
     crew.states[name].before |= {(process.pid, process.start_ticks) for process in (before.process, *before.others) if process}
     answer = crew.call(name, AgentVerb.STOP, timeout_s=limit_s + crew.playbook.deadlines.verb, slot=crew.plan.slot, stop_timeout_s=limit_s)

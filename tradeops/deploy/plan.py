@@ -87,7 +87,7 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
     """The plan for `release` on hosts with `facts`. Raises Refused when the release lacks limits (D12) or bindings."""
     manifest = site.releases.manifest(release)
     predicate = manifest.predicate
-    if predicate.start.identity == "vitals" and predicate.limits is None:
+    if not predicate.start.kept and predicate.limits is None:
         raise Refused(
             "the release carries no pre-set limits", where=release, holds="nothing was touched", next="add `limits` and build again"
         )

@@ -9,7 +9,7 @@ from tradeops.base.errors import LockHeld, PreflightFailed, Refused, TradeopsErr
 from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
 from tradeops.contracts.agent import AgentVerb, Facts
 from tradeops.contracts.codec import convert
-from tradeops.contracts.manifest import Release
+from tradeops.contracts.manifest import VITALS, Release
 from tradeops.deploy.blackout import blacked_out
 from tradeops.deploy.plan import here
 from tradeops.deploy.playbook import Playbook
@@ -89,6 +89,8 @@ def judge(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Fact
     predicate = site.releases.manifest(release).predicate
     _refuse_newer(site, facts)
     _refuse_locked(facts)
+    if predicate.start.kept:
+        _refuse_unpermitted(facts)
     if back:
         _refuse_absent(release, facts)
     else:
@@ -134,6 +136,7 @@ def fit(name: str, release: Release, playbook: Playbook, facts: Facts, now_ns: i
         confirm(name, "clock", offset_s <= need.clock_offset, f"{offset_s:.3f} s from ours, {need.clock_offset} allowed"),
         confirm(name, "writable", facts.writable, "the root folder can be written" if facts.writable else "read-only"),
         _abi(name, release, facts),
+        _kind(name, release, facts),
         *(Finding(name, "platform", Verdict.NO, problem) for problem in facts.problems),
     )
 
@@ -144,6 +147,25 @@ def _abi(name: str, release: Release, facts: Facts) -> Finding:
     have = (facts.python_abi, facts.python_platform)
     need = (release.python.abi, release.python.platform)
     return confirm(name, "python", have == need, f"{' '.join(have)} on the host, {' '.join(need)} in the release")
+
+
+def _kind(name: str, release: Release, facts: Facts) -> Finding:
+    """Whether the host was enrolled for such a service: no release decides by itself whether it obeys a gate."""
+    need = "url" if release.start.kept else VITALS
+    return confirm(name, "service", facts.identity == need, f"enrolled with identity `{facts.identity}`, the release needs `{need}`")
+
+
+def _refuse_unpermitted(facts: Mapping[str, Facts]) -> None:
+    """A service without a gate runs or does not: where a mark stands it could not be started, nor proved."""
+    marked = {name: "; ".join(f"{mark.kind} by {mark.by}" for mark in fact.marks) for name, fact in facts.items() if fact.marks}
+    if marked:
+        raise Refused(
+            f"{len(marked)} hosts bear a mark, and the service has no gate that would hold it halted\n"
+            + "\n".join(f"{name}: {words}" for name, words in marked.items()),
+            where=", ".join(marked),
+            holds="nothing was touched",
+            next="`tradeops permit --all`: two people, two keys; or `tradeops resume` where a halt alone stands; then deploy",
+        )
 
 
 def _refuse_newer(site: Site, facts: Mapping[str, Facts]) -> None:

@@ -15,6 +15,7 @@ from tradeops.deploy.plan import Plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all
 from tradeops.deploy.site import Site
+from tradeops.deploy.traffic import share_out
 from tradeops.fleet.ports import AgentSession
 
 
@@ -79,6 +80,7 @@ def _carry_out(crew: Crew) -> Ending:
         raise
     try:
         for step in crew.plan.steps:
+            share_out(crew, step)
             for wave in step.waves:
                 if wave:
                     activation.require_parity(crew)

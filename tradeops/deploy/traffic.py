@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 
 from tradeops.base.errors import PreflightFailed, TradeopsError
+from tradeops.contracts.units import PPM
 from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.plan import StepPlan
 from tradeops.deploy.settle import settle
 from tradeops.deploy.site import Site
+from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome
 from tradeops.fleet.ports import Traffic
 from tradeops.fleet.share import Mode, Share
@@ -39,11 +43,26 @@ def give_back(crew: Crew, wave: Sequence[str]) -> None:
         _change(crew, RETURN, wave, traffic.ready, _not_given)
 
 
+def share_out(crew: Crew, step: StepPlan) -> None:
+    """The hosts of a step get the share of the traffic that its flow cap gives them, or all of theirs. Raises PhaseFailed."""
+    weigh(crew, step.reached, percent_of(step, [state.host for state in crew.states.values()]))
+
+
 def weigh(crew: Crew, wave: Sequence[str], percent: int) -> None:
-    """The wave's weight, in percent of the configured one: a canary's share. Raises PhaseFailed."""
+    """The wave's weight, in percent of the configured one, in a run that caps the flow anywhere. Raises PhaseFailed."""
     traffic = crew.site.traffic
-    if traffic is not None:
+    if traffic is not None and wave and any(step.cap_ppm is not None for step in crew.plan.steps):
         _change(crew, WEIGH, wave, lambda hosts: traffic.weigh(hosts, percent), lambda _: "")
+
+
+def percent_of(step: StepPlan, hosts: Sequence[Host]) -> int:
+    """The weight, in percent and rounded down to no less than 1, with which a step's hosts take their capped share beside the others."""
+    capped = sum(host.weight for host in hosts if host.name in step.reached)
+    others = sum(host.weight for host in hosts) - capped
+    if step.cap_ppm is None or not others:
+        return 100
+    share = Fraction(step.cap_ppm, PPM) * Fraction(capped, capped + others)
+    return max(1, int(100 * share * others / ((1 - share) * capped)))
 
 
 def _change(

@@ -48,6 +48,8 @@ class ServiceNames(Protocol):
     def guard_user(self) -> str | None: ...
     @property
     def trader_user(self) -> str | None: ...
+    @property
+    def identity(self) -> str: ...
     def units(self, service_manager: str, slots: Sequence[str]) -> dict[str, str]: ...
     def guard_unit(self, service_manager: str) -> str: ...
 
@@ -98,6 +100,7 @@ def host_file(host: Host, fleet: str, service: ServiceNames, *, supervisor_socke
         guard_user=(service.guard_user or "tradeops-guard") if systemd else None,
         trader_user=(service.trader_user or "tradeops-trader") if systemd else None,
         clock_offset_ns=clock_offset_ns,
+        identity=service.identity,
         stop_command=touch if systemd else (host.interpreter, "-IB", str(root / "bin" / "tradeops-stop")),
     )
 

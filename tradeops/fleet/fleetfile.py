@@ -100,17 +100,6 @@ class Deadlines(Strict):
     control: Annotated[DurationS, Field(gt=0, le=300)] = 3.0
 
 
-class StartEntry(Strict):
-    """How a service that is not our trader starts and tells what it is (contracts.manifest.Start)."""
-
-    argv: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-    environment: dict[str, str] = Field(default_factory=dict)
-    identity: str = "vitals"
-    health: str = "vitals"
-    port: Port | None = None
-    stop_timeout: DurationS = 10.0
-
-
 class TrafficEntry(Strict):
     """What shares the service's traffic out. haproxy: each proxy's stats socket.  servers: host -> its name in the backend, if another."""
 
@@ -121,14 +110,17 @@ class TrafficEntry(Strict):
 
 
 class ServiceEntry(Strict):
-    """The service the fleet runs. units: slot -> unit or program; left out, they follow from the name."""
+    """The service the fleet runs. units: slot -> unit or program; left out, they follow from the name.
+
+    identity: `vitals` for our own trader, `url` for any other service (contracts.host.HostFile).
+    """
 
     name: Word = "trader"
     units: dict[Slot, Unit] = Field(default_factory=dict)
     guard_unit: Unit | None = None
     guard_user: User | None = None
     trader_user: User | None = None
-    start: StartEntry | None = None
+    identity: Literal["vitals", "url"] = "vitals"
     traffic: TrafficEntry | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -13,7 +13,6 @@ from tradeops.base.config import Key, load_yaml
 from tradeops.base.errors import ConfigError, UsageError
 from tradeops.contracts.binding import Binding
 from tradeops.contracts.layout import OperatorLayout
-from tradeops.contracts.manifest import Start
 from tradeops.fleet.bindings import bind, binding_findings
 from tradeops.fleet.fleetfile import Deadlines, Defaults, FleetFile, HostEntry, JumpEntry, ServiceEntry, TrafficEntry
 from tradeops.fleet.haproxy import Haproxy
@@ -28,14 +27,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Service:
-    """What the fleet runs. start: None for our own trader, which brings its own.  traffic: None where no proxy stands before it."""
+    """What the fleet runs. identity: `vitals` or `url`, see contracts.host.  traffic: None where no proxy stands before it."""
 
     name: str
-    start: Start | None
-    guard_user: str | None
-    trader_user: str | None
-    units_named: Mapping[str, str]
-    guard_unit_named: str | None
+    guard_user: str | None = None
+    trader_user: str | None = None
+    units_named: Mapping[str, str] = field(default_factory=dict)
+    guard_unit_named: str | None = None
+    identity: str = "vitals"
     traffic: Haproxy | None = None
 
     def units(self, service_manager: str, slots: Iterable[str]) -> dict[str, str]:
@@ -124,6 +123,7 @@ def _findings(file: FleetFile) -> Iterator[tuple[Key, str]]:
     yield from _duplicates(file.hosts, "host_key", lambda entry: entry.host_key)
     yield from _jump_findings(file)
     yield from _traffic_findings(file)
+    yield from _venue_findings(file)
     yield from binding_findings(file)
 
 
@@ -178,6 +178,18 @@ def _traffic_findings(file: FleetFile) -> Iterator[tuple[Key, str]]:
     for host, server in named.items():
         if counts[server] > 1:
             yield ("service", "traffic", "servers", host), f"{server!r} is the server of two hosts"
+
+
+def _venue_findings(file: FleetFile) -> Iterator[tuple[Key, str]]:
+    """No order without passing the gate: a service that has none gets no venue."""
+    if file.service.identity == "url":
+        entries = {("common",): file.bindings.common} | {("hosts", name): entry for name, entry in file.bindings.hosts.items()}
+        for key, entry in entries.items():
+            if entry.venues:
+                yield (
+                    ("bindings", *key, "venues"),
+                    "`identity: url` is a service without a gate that its orders would pass: it gets no venue",
+                )
 
 
 def _hops(name: str | None, jumps: Mapping[str, JumpEntry]) -> list[str]:
@@ -260,18 +272,14 @@ def _ssh_config(path: Path | None) -> Callable[[str], SshEntry]:
 
 
 def _service(entry: ServiceEntry) -> Service:
-    start = None
-    if entry.start:
-        start = Start(
-            argv=entry.start.argv,
-            environment=dict(entry.start.environment),
-            identity=entry.start.identity,
-            health=entry.start.health,
-            port=entry.start.port,
-            stop_timeout_s=entry.start.stop_timeout,
-        )
     return Service(
-        entry.name, start, entry.guard_user, entry.trader_user, dict(entry.units.items()), entry.guard_unit, _traffic(entry.traffic)
+        name=entry.name,
+        guard_user=entry.guard_user,
+        trader_user=entry.trader_user,
+        units_named=dict(entry.units.items()),
+        guard_unit_named=entry.guard_unit,
+        identity=entry.identity,
+        traffic=_traffic(entry.traffic),
     )
 
 

@@ -144,13 +144,19 @@ class Guard:
             self.stop_orders(mark.id, mark.scope, self.clock.monotonic_ns(), force=kind is MarkKind.KILL)
 
     def _halting(self) -> Iterable[Trip]:
-        yield from watch.watchdog(self.trader, self.slot().wanted())
+        if not self.kept:
+            yield from watch.watchdog(self.trader, self.slot().wanted())
         if self.breaks:
             yield Trip("reconciliation", "; ".join(self.breaks))
         if problem := self.clock_problem():
             yield Trip("clock", problem)
 
     # -- what it knows -----------------------------------------------------------------------------------------
+
+    @property
+    def kept(self) -> bool:
+        """Whether the service is not ours: it sends no orders, and may run or not while it is permitted; its keeper stops it."""
+        return self.host.identity == "url"
 
     def slot(self) -> Slot:
         """What the active slot is to run."""
@@ -161,7 +167,8 @@ class Guard:
         self.look()
         slot = self.slot()
         unknown = tuple(f"drop copy of {name}: not connected" for name, desk in self.desks.items() if not desk.ready)
-        problem = watch.unproved(self.trader, slot.wanted()) or self._venues_problem() or self.clock_problem()
+        idle = self.kept and not self.trader.alive and not self._scan_now()
+        problem = ("" if idle else watch.unproved(self.trader, slot.wanted())) or self._venues_problem() or self.clock_problem()
         return Facts(problem, self.breaks + unknown, slot.release or "")
 
     def _venues_problem(self) -> str:

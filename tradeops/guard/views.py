@@ -76,18 +76,23 @@ def _trader_checks(guard: Guard, trader: watch.Trader) -> tuple[Check, ...]:
     if vitals is None:
         return (_check("trader", None, "no trader has written its vitals"),)
     misfit = watch.misfit(trader, guard.slot().wanted())
-    return (
+    every = (
         _check("trader", trader.alive, f"process {vitals.identity.pid}"),
         _check("vitals", trader.fresh(), "fresh" if trader.fresh() else _unfresh(trader)),
         _check("state", vitals.state in watch.FIT_STATES, vitals.state),
         _check("release", not misfit, misfit or f"release {short(vitals.identity.release)}"),
+        _check("trading", marks.trading(guard.memory.state, guard.memory.now()), _why_not(guard)),
+    )
+    if guard.kept:
+        return every
+    return (
+        *every,
         _feed(vitals),
         _check(
             "venue sessions", all(state == "up" for state in vitals.sessions.values()) if vitals.sessions else None, _pairs(vitals.sessions)
         ),
         _check("limits", bool(vitals.limits), f"{len(vitals.limits)} loaded"),
         _path(vitals),
-        _check("trading", marks.trading(guard.memory.state, guard.memory.now()), _why_not(guard)),
     )
 
 
@@ -96,10 +101,15 @@ def _guard_checks(guard: Guard) -> tuple[Check, ...]:
     page = guard.memory.problems.get("stop page", "")
     kept = guard.memory.problems.get("state", "")
     clock = guard.clock_problem()
-    return (
+    every = (
         _check("stop page", not page, page or f"epoch {guard.memory.stop.epoch}"),
         _check("guard state", not kept, kept or "on the disk"),
         _check("policy", guard.site.policy is not None, "; ".join(guard.site.problems.values()) or "in force"),
+    )
+    if guard.kept:
+        return every
+    return (
+        *every,
         _check("drop copy", not down if guard.desks else None, "; ".join(down) or f"{len(guard.desks)} up"),
         _check("reconciliation", not guard.breaks if guard.working() is not None else None, "; ".join(guard.breaks) or "no break"),
         _check("clock", not clock, clock or "within bounds of every venue asked"),

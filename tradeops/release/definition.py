@@ -10,12 +10,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from tradeops.base.config import DurationS, Strict, load_yaml
 from tradeops.base.errors import ConfigError
 from tradeops.contracts.flags import meaning_digest
-from tradeops.contracts.manifest import Flag, Limits, Start
+from tradeops.contracts.manifest import VITALS, Flag, Limits, Start
 from tradeops.contracts.units import parse_units
 from tradeops.release.paths import path_problem
 
 T = TypeVar("T")
-VITALS = "vitals"
 
 
 def _positive_amount(value: object) -> int:

@@ -130,7 +130,7 @@ def _release_problem(release: Release) -> str | None:
         return f"its number is {release.number}; numbers begin at 1"
     if not release.start.argv:
         return "it does not say how it is started"
-    if release.start.identity == "vitals" and release.limits is None:
+    if not release.start.kept and release.limits is None:
         return "a trading service carries no pre-set limits (D12)"
     there = {file.path for file in release.files}
     for gone in release.removed:

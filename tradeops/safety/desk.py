@@ -43,6 +43,11 @@ class Taken:
         """Hosts read back as trading."""
         return tuple(name for name, outcome in self.statuses.items() if isinstance(outcome, Done) and outcome.value.trading)
 
+    def permitted(self) -> tuple[str, ...]:
+        """Hosts read back with a permit and without a mark."""
+        answered = [(name, outcome.value) for name, outcome in self.statuses.items() if isinstance(outcome, Done)]
+        return tuple(name for name, status in answered if status.permit and not status.marks)
+
     def not_trading(self) -> tuple[str, ...]:
         """Hosts read back as not trading, or not heard of."""
         return tuple(name for name in self.statuses if name not in self.trading())

@@ -32,8 +32,8 @@ def halts_to_end(statuses: Mapping[str, Outcome[Status]]) -> tuple[str, ...]:
 
 
 def require_proved(verdict: FleetVerdict) -> None:
-    """No permit for a host that is not proved to run what was asked for (K07). Raises Refused naming each."""
-    bad = {name: open_findings(found) for name, found in verdict.findings.items() if open_findings(found)}
+    """No permit for a host that is not proved to run what was asked for (K07), or nothing at all. Raises Refused naming each."""
+    bad = {name: left for name, found in verdict.findings.items() if (left := open_findings(found)) and name not in verdict.at_rest}
     if bad:
         words = "\n".join(f"{name}: {finding.check}: {finding.detail}" for name, found in bad.items() for finding in found[:3])
         raise Refused(

@@ -185,8 +185,9 @@ def test_the_start_command_is_the_releases_own(managed: ManagedHost) -> None:
     managed.stage(agent, release)
     link = managed.layout.slot("blue") / "current"
     link.symlink_to(f"../../releases/{release.id[7:]}")
-    argv, environment, tree = start.command(context, "blue")
-    assert argv == [managed.interpreter, "-I", "-B", f"{tree}/run.py"]
+    made = start.command(context, "blue")
+    environment = made.environment
+    assert made.argv == [managed.interpreter, "-I", "-B", f"{made.folder}/run.py"] and not made.kept
     assert environment["TRADEOPS_RELEASE"] == release.id and environment["TRADEOPS_BINDING"] == ""
     assert set(environment) <= {
         "PATH",

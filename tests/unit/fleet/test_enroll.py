@@ -16,7 +16,7 @@ from tradeops.fleet.enroll import Enrolled, Enrolment, enroll, host_file
 from tradeops.fleet.host import Host
 from tradeops.fleet.inventory import Service
 
-SERVICE = Service("trader", None, None, None, {}, None)
+SERVICE = Service("trader")
 
 
 class Answering:

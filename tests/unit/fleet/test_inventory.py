@@ -90,12 +90,14 @@ def test_units_follow_from_the_service_and_its_manager(tmp_path: Path) -> None:
     assert named.guard_unit("systemd") == "g.service"
 
 
-def test_another_service_says_how_it_starts(tmp_path: Path) -> None:
-    start = load(
-        tmp_path, SMALL + 'service: {start: {argv: ["{python}", serve.py], health: /health, port: 8080, stop_timeout: 3s}}\n'
-    ).service.start
-    assert start is not None
-    assert (start.argv, start.health, start.port, start.stop_timeout_s) == (("{python}", "serve.py"), "/health", 8080, 3.0)
+def test_a_service_that_is_not_ours_gets_no_venue(tmp_path: Path) -> None:
+    """R17: it has no gate that its orders would pass."""
+    assert load(tmp_path, SMALL).service.identity == "vitals"
+    assert load(tmp_path, SMALL + "service: {identity: url}\n").service.identity == "url"
+    venue = "venues: {xsim: {order_entry: ws://192.0.2.9:1/o}}"
+    for entry, key in ((f"common: {{{venue}}}", "common"), (f"hosts: {{one: {{{venue}}}}}", "hosts.one")):
+        text = SMALL + f"service: {{identity: url}}\nbindings: {{{entry}}}\n"
+        assert f"bindings.{key}.venues: `identity: url` is a service without a gate" in error_of(tmp_path, text)
 
 
 @pytest.mark.parametrize(
