@@ -46,10 +46,11 @@ def open_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def odd_first(findings: Mapping[str, Iterable[Finding]]) -> list[str]:
-    """Host names, those with a no first, then those with an unknown, then the rest; by name within each."""
+    """Host names, those with a no first, then those with an unknown, then the rest; the most of them first, then by name."""
 
-    def rank(name: str) -> tuple[int, str]:
-        verdicts = {finding.verdict for finding in findings[name]}
-        return (0 if Verdict.NO in verdicts else 1 if Verdict.UNKNOWN in verdicts else 2, name)
+    def rank(name: str) -> tuple[int, int, str]:
+        verdicts = [finding.verdict for finding in findings[name]]
+        worst = next((verdict for verdict in (Verdict.NO, Verdict.UNKNOWN) if verdict in verdicts), Verdict.YES)
+        return ((Verdict.NO, Verdict.UNKNOWN, Verdict.YES).index(worst), -verdicts.count(worst) if worst != Verdict.YES else 0, name)
 
     return sorted(findings, key=rank)

@@ -97,15 +97,21 @@ class Guard:
             self.stop_orders(mark.id, mark.scope, self.clock.monotonic_ns(), force=True)
         self.memory.reduce(marks.pass_time(self._with_policy_number(), self.memory.now()))
         self.look()
-        fanned = self._ratio.measure(self.trader, sum(desk.orders_out for desk in self.desks.values()))
+        self._stop_fan_out()
         unseen = self._unseen.measure({name: desk.ready for name, desk in self.desks.items()}, self.clock.monotonic_ns())
         if marks.trading(self.memory.state, self.memory.now()):
             for trip in (*self._halting(), *unseen):
                 self.trip(MarkKind.HALT, trip)
-            if fanned:
-                self.trip(MarkKind.KILL, fanned)
         elif (permitted and self.memory.state.permit is None) or self.working():
             self._take_up_stops()
+
+    def _stop_fan_out(self) -> None:
+        """Orders that no signal explains are killed on a halted host too: whoever sends them does not heed the halt."""
+        whole = bool(self.desks) and all(desk.ready for desk in self.desks.values())
+        orders_out = sum(desk.orders_out for desk in self.desks.values())
+        fanned = self._ratio.measure(self.trader, orders_out, self.clock.monotonic_ns(), whole=whole)
+        if fanned and not any(mark.scope.everything() for mark in marks.kills(self.memory.state)):
+            self.trip(MarkKind.KILL, fanned)
 
     def _with_policy_number(self) -> State:
         number = self.site.policy.number if self.site.policy else 0

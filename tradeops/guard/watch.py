@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,25 +160,42 @@ class Unseen:
 
 
 class OutVersusIn:
-    """Orders that left, by drop copy, against signals that came in, since both were first seen together (R06). Pure."""
+    """Orders that left, by drop copy, against signals that came in (R06): since both were first seen together, and lately.
 
-    def __init__(self, *, ratio_max: int = 10, slack_orders: int = 100) -> None:
+    Lately, because a day of honest signals would hide a runaway until it had sent ten times as many orders. Pure.
+    """
+
+    def __init__(self, *, ratio_max: int = 10, slack_orders: int = 100, window_ns: int = 5 * NS_PER_S) -> None:
+        """window_ns: what is lately for orders; signals count for twice as long, since orders may follow late."""
         self._ratio_max = ratio_max
         self._slack = slack_orders
+        self._window_ns = window_ns
         self._process: tuple[int, int] | None = None
-        self._out_before = 0
-        self._in_before = 0
+        self._seen: deque[tuple[int, int, int]] = deque()
+        self._first = (0, 0)
 
-    def measure(self, trader: Trader, orders_out: int) -> Trip | None:
-        """orders_out: new and changed orders that the venues have reported since this guard started."""
+    def measure(self, trader: Trader, orders_out: int, now_ns: int, *, whole: bool) -> Trip | None:
+        """orders_out: new and changed orders that the venues have reported since this guard started.  whole: their drop copies
+        are; until they were once, what they report may be of long ago.
+        """
         if trader.vitals is None:
             return None
         identity = trader.vitals.identity
         signals = trader.vitals.counters.get(Counter.SIGNALS, 0)
         if self._process != (identity.pid, identity.start_ticks):
-            self._process, self._out_before, self._in_before = (identity.pid, identity.start_ticks), orders_out, signals
-        came_in, went_out = signals - self._in_before, orders_out - self._out_before
+            if not whole:
+                return None
+            self._process, self._first = (identity.pid, identity.start_ticks), (signals, orders_out)
+            self._seen.clear()
+        self._seen.append((now_ns, signals, orders_out))
+        while now_ns - self._seen[0][0] > 2 * self._window_ns:
+            self._seen.popleft()
+        out_before = next(out for at_ns, _, out in self._seen if now_ns - at_ns <= self._window_ns)
+        lately = self._judge(orders_out - out_before, signals - self._seen[0][1], f" in {self._window_ns / NS_PER_S:.0f} s")
+        return self._judge(orders_out - self._first[1], signals - self._first[0], "") or lately
+
+    def _judge(self, went_out: int, came_in: int, when: str) -> Trip | None:
         allowed = self._slack + self._ratio_max * came_in
         if went_out <= allowed:
             return None
-        return Trip("out-versus-in", f"{went_out} orders out, {came_in} signals in; {allowed} allowed")
+        return Trip("out-versus-in", f"{went_out} orders out{when}, {came_in} signals in; {allowed} allowed")

@@ -137,13 +137,36 @@ def test_a_drop_copy_may_be_away_for_a_moment_and_not_for_longer() -> None:
 def test_out_versus_in_counts_since_both_were_seen() -> None:
     """212 in, 10,000 out: broken; a fresh process or guard begins anew."""  # R06
     control = OutVersusIn()
-    assert control.measure(trader(counters={"signals_total": 1000}), 50_000) is None
-    assert control.measure(trader(counters={"signals_total": 1212}), 52_000) is None
-    trip = control.measure(trader(counters={"signals_total": 1212}), 60_000)
-    assert trip is not None and trip.measured == "10000 orders out, 212 signals in; 2220 allowed"
-    other = msgspec.structs.replace(IDENTITY, pid=11)
-    assert control.measure(trader(identity=other, counters={}), 60_000) is None
-    assert control.measure(Trader(), 10**9) is None
+
+    def measure(at_s: float, signals: int, orders_out: int, *, pid: int = IDENTITY.pid, whole: bool = True) -> str:
+        seen = trader(identity=msgspec.structs.replace(IDENTITY, pid=pid), counters={"signals_total": signals})
+        trip = control.measure(seen, orders_out, int(at_s * NS_PER_S), whole=whole)
+        return trip.measured if trip else ""
+
+    assert not measure(0, 1000, 50_000)
+    assert not measure(60, 1212, 52_000)
+    assert measure(120, 1212, 60_000) == "10000 orders out, 212 signals in; 2220 allowed"
+    assert not measure(180, 0, 60_000, pid=11)
+    assert control.measure(Trader(), 10**9, 240 * NS_PER_S, whole=True) is None
+    assert not measure(300, 0, 0, pid=12, whole=False)
+    assert not measure(300.1, 0, 90_000, pid=12)
+    assert measure(300.2, 0, 90_101, pid=12) == "101 orders out, 0 signals in; 100 allowed"
+
+
+def test_a_runaway_does_not_hide_behind_a_day_of_signals() -> None:
+    """A million signals have come in since the morning; then orders leave that none explains: found within a second."""  # R06
+    control = OutVersusIn()
+
+    def measure(at_s: float, signals: int, orders_out: int) -> str:
+        trip = control.measure(trader(counters={"signals_total": signals}), orders_out, int(at_s * NS_PER_S), whole=True)
+        return trip.measured if trip else ""
+
+    assert not measure(0, 0, 0)
+    for tenth in range(100):
+        assert not measure(36_000 + tenth / 10, 1_000_000 + tenth, 1_000_000 + tenth)
+    looks = [measure(36_010 + tenth / 10, 1_000_100, 1_000_100 + tenth * 148) for tenth in range(10)]
+    assert looks[-1] == "1373 orders out in 5 s, 91 signals in; 1010 allowed"
+    assert not any(looks[:6])
 
 
 def meet(
