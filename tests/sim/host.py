@@ -66,6 +66,7 @@ class SimHost:
     pid_next: int = 1000
     roster_number: int = 1
     kind: str = "vitals"
+    roster: Envelope | None = None
 
     # ---- truth, for invariants -------------------------------------------------------------------------------------
 
@@ -236,7 +237,9 @@ class SimHost:
         self.witnesses.append({"chain": chain, "seq": seq, "head": head})
         return {}
 
-    def _do_roster(self, **_: Any) -> dict[str, Any]:
+    def _do_roster(self, *, read: bool = False, **_: Any) -> dict[str, Any]:
+        if read:
+            return {"roster": plain(self.roster) if self.roster else None}
         return {"number": self.roster_number}
 
     def _do_latch(self, *, directive: dict[str, Any], stop: bool, **_: Any) -> dict[str, Any]:
@@ -250,7 +253,7 @@ class SimHost:
         stopped = Stopped(True, (), "inactive") if stop else None
         if stop:
             self.process = None
-        return plain(Latched(self.fence, already, blocked=self._blocked(), stopped=stopped))
+        return plain(Latched(self.fence, already, blocked=self._blocked(), stopped=stopped, roster_number=self.roster_number))
 
     def _do_prune(self, **_: Any) -> dict[str, Any]:
         return {"removed": []}
@@ -335,7 +338,14 @@ class SimHost:
                 self.process = None
         status = self.status()
         return DirectiveReply(
-            "tradeops/directive-reply/v1", directive.id, self.name, True, blocked=status.blocked, clear=status.clear, working=status.working
+            "tradeops/directive-reply/v1",
+            directive.id,
+            self.name,
+            True,
+            blocked=status.blocked,
+            clear=status.clear,
+            working=status.working,
+            roster_number=self.roster_number,
         )
 
     def _take_overlay(self, directive: Directive) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tests.sim.host import SimHost, join
 from tradeops.base.clock import VirtualClock
 from tradeops.base.digest import digest_bytes
-from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, Unreachable
+from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, TradeopsError, Unreachable
 from tradeops.checks.drift import FleetVerdict
 from tradeops.contracts.agent import PROTOCOL, AgentVerb, Hello
 from tradeops.contracts.binding import BINDING_SCHEMA, Binding
@@ -256,6 +256,11 @@ class World:
 
     def healths(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Health]]:
         return self._guards(hosts, SimHost.health, deadline_s)
+
+    def rosters(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Envelope]]:
+        kept = self._guards(hosts, lambda sim: sim.roster, deadline_s)
+        none = Failed(TradeopsError("it keeps no roster"))
+        return {name: none if isinstance(each, Done) and each.value is None else each for name, each in kept.items()}  # type: ignore[misc]  # without None
 
     def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]:
         return self._guards(hosts, lambda _: "", deadline_s)

@@ -14,6 +14,11 @@ from .hostfile import Context
 _WAIT_S = 5.0
 
 
+def roster(context: Context) -> dict[str, Any] | None:
+    """The roster that this host keeps, with its signatures; None before the first. Raises AgentError, OSError."""
+    return read_object(context.layout.roster_file)
+
+
 def set_roster(context: Context, envelope: dict[str, Any]) -> dict[str, Any]:
     """Keep a roster that is not older. Raises AgentError (signature, older), OSError."""
     verify.entitled(verify.host_policy(context), "roster", envelope, verify.ROSTER)

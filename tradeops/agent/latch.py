@@ -8,6 +8,7 @@ from typing import Any
 from . import lock, marks, processes, service, verify
 from .clock import NS_PER_MS
 from .errors import BAD_REQUEST, SERVICE, AgentError
+from .facts import number_in
 from .files import canonical, flocked, parse_object, write_atomic
 from .hostfile import Context
 from .names import SLOTS, is_id
@@ -20,10 +21,11 @@ _POLL_S = 0.002
 
 @dataclass
 class _Latch:
-    """What has come of it so far. problems: what failed beside the word."""
+    """What has come of it so far. problems: what failed beside the word.  roster: the number that this host keeps."""
 
     word: int = 0
     already: bool = False
+    roster: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -32,8 +34,8 @@ def latch(context: Context, envelope: dict[str, Any], *, wait_ms: int, stop: boo
     begun_ns = context.clock.monotonic_ns()
     kill = _kill_id(context, envelope)
     if kill in marks.ended_kills(context):
-        return _answer(_Latch(_word(context), already=True), spent=True)
-    done = _Latch(already=(context.layout.latched / f"{kill}.json").exists())
+        return _answer(_Latch(_word(context), already=True, roster=_roster(context)), spent=True)
+    done = _Latch(already=(context.layout.latched / f"{kill}.json").exists(), roster=_roster(context))
     try:
         with flocked(context.layout.agent_state / "latch.flock", context.clock, _WAIT_FOR_OTHERS_S):
             _set(context, kill, envelope, done)
@@ -98,6 +100,14 @@ def _standing(context: Context) -> int:
     return found.word if found and found.whole and found.standing() else 0
 
 
+def _roster(context: Context) -> int:
+    """0 where there is none, or none that can be read: that stops no kill."""
+    try:
+        return number_in(context.layout.roster_file)
+    except (AgentError, OSError):
+        return 0
+
+
 def _word(context: Context) -> int:
     try:
         found = read_latch(context.layout.stop_page.read_bytes())
@@ -136,4 +146,5 @@ def _answer(
         "blocked_ms": blocked_ms,
         "stopped": stopped,
         "problems": done.problems,
+        "roster_number": done.roster,
     }

@@ -35,6 +35,8 @@ def _witness(context: Context, args: Args) -> Answer:
 
 
 def _roster(context: Context, args: Args) -> Answer:
+    if ask.flag(args, "read"):
+        return {"roster": documents.roster(context)}
     return documents.set_roster(context, ask.mapping(args, "roster"))
 
 

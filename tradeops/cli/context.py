@@ -74,17 +74,17 @@ class Context:
             raise UsageError("say which hosts: --all, or --host and --tag", next="`tradeops fleet list` prints names and tags")
         return select(self.fleet, hosts=hosts, tags=tags)
 
-    def everywhere(self) -> tuple[Host, ...]:
-        """Every host of the fleet file, and those that only the newest roster still knows: a kill forgets nobody."""
+    def everywhere(self) -> tuple[tuple[Host, ...], int]:
+        """Every host of the fleet file, those that only the newest roster here still knows, and its number: a kill forgets nobody."""
         from tradeops.base.errors import TradeopsError
-        from tradeops.fleet.roster import merge, with_forgotten
+        from tradeops.fleet.roster import with_forgotten
 
         try:
-            entries = merge([self.roster[1]] if self.roster else [])
+            roster = self.roster[1] if self.roster else None
         except TradeopsError as unreadable:
             self.printer.line(f"the roster cannot be read, so the fleet file alone says who is killed: {unreadable}")
-            return self.fleet.hosts
-        return with_forgotten(self.fleet.hosts, entries)
+            return self.fleet.hosts, 0
+        return (with_forgotten(self.fleet.hosts, roster.hosts), roster.number) if roster else (self.fleet.hosts, 0)
 
     def new_id(self) -> str:
         """A run's or directive's id: by time, and never twice."""

@@ -44,10 +44,11 @@ def kill_switch(
     if not math.isfinite(deadline):
         raise UsageError(f"--deadline {deadline} is no length of time", next="leave it out, or give seconds")
     hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
+    number = 0
     if all_hosts:
-        hosts = c.everywhere()
+        hosts, number = c.everywhere()
     scope = _scope(c, venue or [], symbol or [], strategy or [])
-    return _kill(c, hosts, scope, reason, deadline, named=not all_hosts)
+    return _kill(c, hosts, scope, reason, deadline, named=not all_hosts, number=number)
 
 
 def _scope(c: Context, venues: list[str], symbols: list[str], strategies: list[str]) -> Scope:
@@ -68,12 +69,14 @@ def _scope(c: Context, venues: list[str], symbols: list[str], strategies: list[s
     return Scope(tuple(venues), tuple(symbols), tuple(strategies))
 
 
-def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadline_s: float, *, named: bool) -> Report:
+def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadline_s: float, *, named: bool, number: int) -> Report:
+    """named: these hosts and no others.  number: of the roster here."""
     from tradeops.cli.killboard import KillProgress
     from tradeops.contracts.directive import ALL_HOSTS, Verb
     from tradeops.record.urgent import Urgent
     from tradeops.safety.directives import compose, sign
     from tradeops.safety.kill import Roads, kill
+    from tradeops.safety.muster import Muster
 
     names = tuple(each.name for each in hosts)
     directive = compose(
@@ -88,7 +91,8 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     envelope: Envelope = sign(directive, c.signer)
     urgent = Urgent(c.audit_as(c.person), clock=c.clock, actor=c.person, spills=c.spills)
     ticket = urgent.intent("kill", hosts=names, detail={"id": directive.id, "reason": directive.reason, "scope": scope})
-    roads = Roads(c.controls, _WhenNeeded(c), c.fan_out, c.clock, _sweep(c, directive.id, scope))
+    muster = None if named else Muster(c.policy, number)
+    roads = Roads(c.controls, _WhenNeeded(c), c.fan_out, c.clock, _sweep(c, directive.id, scope), muster)
     told = KillProgress(c.printer, c.clock, names, deadline_s)
     try:
         with told:
@@ -98,7 +102,9 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
         raise Interrupted("the kill was cut short", holds=f"what was sent stays in force: {told.summary()}", next=_AGAIN) from None
     urgent.outcome(ticket, "done" if not done.exit_code else "incomplete", detail={"hosts": [asdict(each) for each in done.hosts]})
     owed = urgent.settle()
-    lines = [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed]
+    lines = [f"{host} is not in the fleet file here: {source} names it, and it was killed too" for host, source in done.found.items()]
+    lines += [f"hosts may be missing here: {done.unread}"] if done.unread else []
+    lines += [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed]
     return _report(done, reason, scope, lines, lambda: _leave_heads(c, hosts))
 
 
@@ -159,6 +165,7 @@ def _report(done: KillReport, reason: str, scope: Scope, lines: list[str], after
         for each in done.hosts
     ]
     advice = [f"{each.host}: {each.next_step()}" for each in done.hosts if not each.confirmed]
+    advice += ["get the newer fleet files from whoever signed them, and kill again from there"] if done.unread else []
     return Report(
         "kill-switch",
         f"{_title(scope, blocked, total)}; {confirmed} clear, {working} orders working (kill {done.kill}, {done.elapsed_ms:.0f} ms)",
@@ -178,6 +185,8 @@ def _report(done: KillReport, reason: str, scope: Scope, lines: list[str], after
             "declared": total,
             "working": working,
             "elapsed_ms": done.elapsed_ms,
+            "found": done.found,
+            "unread": done.unread or None,
             "scope": {"venues": scope.venues, "symbols": scope.symbols, "strategies": scope.strategies},
         },
         after=after,

@@ -37,7 +37,7 @@ class AgentVerb(StrEnum):
     journal {append: entry} -> {} (run and host time are filled in);  journal {read: true} -> {entries: [entry]}
     witness {chain, seq, head} -> {};  witness {read: true} -> {heads: [{chain, seq, head, wall_ns}]}
     prune {keep: n} -> {removed: [digest]}
-    roster {roster: envelope} -> {number};  policy {policy: envelope} -> {number}
+    roster {roster: envelope} -> {number};  roster {read: true} -> {roster: envelope|null};  policy {policy: envelope} -> {number}
     upgrade {platform: envelope} -> {platform}    (blobs first, as for a release; Purpose.PLATFORM)
     """
 
@@ -194,6 +194,7 @@ class Latched(msgspec.Struct, frozen=True):
     latch: the word now.  already: this kill was latched here before.  spent: a permit has ended it, nothing was done.
     blocked: the gate acknowledged the word with an empty send queue, or no process of the service is left; blocked_ms
     from receipt.  stopped: when asked to stop.  problems: what failed beside the word (a full disk, a missing page).
+    roster_number: of the roster that the host keeps, 0: none.
     """
 
     latch: int
@@ -203,6 +204,7 @@ class Latched(msgspec.Struct, frozen=True):
     blocked_ms: float | None = None
     stopped: Stopped | None = None
     problems: tuple[str, ...] = ()
+    roster_number: int = 0
 
 
 class Proof(msgspec.Struct, frozen=True):

@@ -101,7 +101,7 @@ class DirectiveReply(msgspec.Struct, frozen=True):
 
     accepted: taken, now or before (`already`).  blocked: no order can leave (the gate acknowledged the epoch with an
     empty send queue, or the process is proved dead).  clear: drop copy shows `working` = 0; None: not known.
-    blocked_ms, clear_ms: from the guard's receipt.
+    blocked_ms, clear_ms: from the guard's receipt.  roster_number: of the roster that the host keeps, 0: none.
     """
 
     schema: str
@@ -120,3 +120,4 @@ class DirectiveReply(msgspec.Struct, frozen=True):
     code: str = ""
     error: str = ""
     next: str = ""
+    roster_number: int = 0

@@ -29,7 +29,7 @@ from tradeops.contracts.status import Health, Status
 from tradeops.fleet.bridge import Stream, bridge
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
-from tradeops.fleet.replies import Report, head_of, not_ok, read_reply, read_report
+from tradeops.fleet.replies import Report, head_of, not_ok, read_document, read_reply, read_report
 from tradeops.fleet.resolve import is_numeric, resolve
 from tradeops.fleet.tls import TlsFiles
 
@@ -83,6 +83,12 @@ class HttpControls:
     def healths(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Health]]:
         """See fleet.ports.Controls."""
         return self._read(hosts, "/v1/health", Health, deadline_s)
+
+    def rosters(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Envelope]]:
+        """See fleet.ports.Controls."""
+        return self._get(
+            hosts, "/v1/roster", REPLY_BYTES_MAX, lambda host, status, body: read_document(host.name, status, body), deadline_s
+        )
 
     def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]:
         """See fleet.ports.Controls."""

@@ -67,6 +67,9 @@ class Controls(Protocol):
 
     def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]: ...
 
+    def rosters(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Envelope]]:
+        """The roster that each host keeps, its signatures not asked."""
+
     def direct(
         self,
         hosts: Sequence[Host],

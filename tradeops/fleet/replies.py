@@ -50,6 +50,16 @@ def read_report(host: str, status: int, body: bytes, kind: type[Report]) -> Repo
     return report
 
 
+def read_document(host: str, status: int, body: bytes) -> Envelope:
+    """A signed document that a guard keeps. Raises TradeopsError: there is none, or what came is none."""
+    if status != 200:
+        raise not_ok(host, status, body)
+    try:
+        return parse(body, Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TradeopsError(f"its guard's answer is no signed document: {error}", where=host) from None
+
+
 def read_reply(host: str, status: int, body: bytes, directive: str) -> DirectiveReply:
     """The answer to a directive. Raises Refused, TradeopsError (another host's or directive's), OutcomeUnknown (no answer at all)."""
     try:

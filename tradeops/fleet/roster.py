@@ -70,14 +70,6 @@ def differences(roster: Roster, hosts: Sequence[Host]) -> tuple[str, ...]:
     return tuple(sorted(lines))
 
 
-def merge(rosters: Iterable[Roster]) -> tuple[RosterHost, ...]:
-    """Every host of any of them, as the newest says: whom a kill must reach."""
-    entries: dict[str, RosterHost] = {}
-    for roster in sorted(rosters, key=lambda roster: roster.number):
-        entries |= {entry.name: entry for entry in roster.hosts}
-    return tuple(entries.values())
-
-
 def with_forgotten(hosts: Sequence[Host], entries: Iterable[RosterHost]) -> tuple[Host, ...]:
     """The hosts of the fleet file, then those that only rosters know."""
     known = {host.name for host in hosts}

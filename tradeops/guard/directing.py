@@ -56,6 +56,7 @@ def refused(guard: Guard, id: str, refusal: Refusal) -> DirectiveReply:
         code=refusal.code,
         error=refusal.what,
         next=refusal.next or "",
+        roster_number=guard.site.roster_number,
     )
 
 
@@ -144,6 +145,7 @@ def _accepted(guard: Guard, id: str, decision: Decision, killing: Killing | None
         marks=_marks(guard),
         orders=progress.orders() if progress else OrderOutcomes(),
         error=problem,
+        roster_number=guard.site.roster_number,
     )
 
 

@@ -56,6 +56,7 @@ class Site:
         self.layout = layout
         self.host = host
         self.policy: Policy | None = None
+        self.roster: Envelope | None = None
         self.roster_number = 0
         self.slots: dict[str, Slot] = {}
         self.problems: dict[str, str] = {}
@@ -143,9 +144,10 @@ class Site:
         try:
             envelope = decode(read_bounded(path, DOCUMENT_BYTES_MAX), Envelope, source=str(path))
             self.roster_number = decode(signed_bytes(envelope), Roster, source=str(path)).number
+            self.roster = envelope
             self.problems.pop("roster", None)
         except FileNotFoundError:
-            self.roster_number = 0
+            self.roster, self.roster_number = None, 0
         except (OSError, TradeopsError) as error:
             self.problems["roster"] = f"the roster cannot be used: {error}"
 

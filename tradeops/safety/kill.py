@@ -2,14 +2,15 @@
 
 HTTPS to the guard first; SSH `latch` for each host not confirmed in GRACE_S, on threads of its own so that neither
 road starves the other; then the latch again with SIGKILL of the service; and, from here, the venues themselves for what
-is not confirmed clear. Every host ends confirmed or named.
+is not confirmed clear. Hosts that only a newer roster on the fleet's own hosts names are killed too. Every host ends
+confirmed or named.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -22,6 +23,8 @@ from tradeops.contracts.envelope import Envelope
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome
 from tradeops.fleet.ports import Agents, Controls, FanOut
+from tradeops.fleet.roster import with_forgotten
+from tradeops.safety.muster import Muster, newest
 
 GRACE_S = 0.2
 GRACE_PER_HOST_S = 0.002
@@ -32,6 +35,7 @@ _ROUND_WAIT_MS = 500
 _POLL_S = 0.02
 _VENUE_POLL_S = 0.25
 _ROUND_S = 2.0
+_MUSTER_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,25 @@ class Swept:
 
 @dataclass(frozen=True)
 class Roads:
-    """How a kill travels. sweep: mass cancel at the venues from here, None: no venue is known here."""
+    """How a kill travels. sweep: mass cancel at the venues from here, None: no venue is known here.
+
+    muster: by what a newer roster is known and believed, None: the hosts were named, and no others are meant.
+    """
 
     controls: Controls
     agents: Agents
     fan_out: FanOut
     clock: Clock
     sweep: Callable[[Sequence[str]], Sequence[Swept]] | None = None
+    muster: Muster | None = None
 
 
 @dataclass
 class HostKill:
-    """What is known of one host. blocked_ms, clear_ms: since the command began.  road: what confirmed it."""
+    """What is known of one host. blocked_ms, clear_ms: since the command began.  road: what confirmed it.
+
+    roster: number of the one that it keeps, 0: none, or not told.
+    """
 
     host: str
     road: str = ""
@@ -65,6 +76,7 @@ class HostKill:
     working: int | None = None
     orders: OrderOutcomes = field(default_factory=OrderOutcomes)
     stopped: bool = False
+    roster: int = 0
     problems: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -83,16 +95,22 @@ class HostKill:
 
 @dataclass(frozen=True)
 class KillReport:
-    """The outcome for the whole fleet."""
+    """The outcome for the whole fleet. found: hosts that only a newer roster names, and whose roster; killed like the others.
+
+    unread: why a newer roster that a host keeps could not be read: hosts may be missing.
+    """
 
     kill: str
     hosts: tuple[HostKill, ...]
     elapsed_ms: float
+    found: dict[str, str] = field(default_factory=dict)
+    unread: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
-        """Zero only when every host is confirmed blocked and clear."""
-        return ExitCode.PROVED if all(host.confirmed for host in self.hosts) else ExitCode.KILL_INCOMPLETE
+        """Zero only when every host is confirmed blocked and clear, and no host can be missing."""
+        whole = all(host.confirmed for host in self.hosts) and not self.unread
+        return ExitCode.PROVED if whole else ExitCode.KILL_INCOMPLETE
 
     def blocked(self) -> int:
         """Hosts confirmed blocked."""
@@ -102,13 +120,15 @@ class KillReport:
 class Board:
     """Who is confirmed so far: both roads write it, so it has a lock."""
 
-    def __init__(self, hosts: Sequence[Host], clock: Clock, told: Callable[[HostKill], None]) -> None:
+    def __init__(self, hosts: Sequence[Host], clock: Clock, told: Callable[[HostKill], None], *, began_ns: int | None = None) -> None:
         self._clock = clock
-        self._began_ns = clock.monotonic_ns()
+        self._began_ns = clock.monotonic_ns() if began_ns is None else began_ns
         self._told = told
         self._lock = threading.Lock()
         self._by_name = {host.name: HostKill(host.name) for host in hosts}
         self._hosts = tuple(hosts)
+        self._found: dict[str, str] = {}
+        self._unread = ""
 
     def elapsed_s(self) -> float:
         """Since the command began."""
@@ -122,6 +142,32 @@ class Board:
         """Hosts not confirmed blocked and clear."""
         return [host for host in self._hosts if not self._by_name[host.name].confirmed]
 
+    def hosts(self) -> tuple[Host, ...]:
+        """Every host that is killed here."""
+        return self._hosts
+
+    def keepers(self, number: int) -> list[Host]:
+        """Hosts that keep a roster newer than `number`, the newest first."""
+        newer = [host for host in self._hosts if self._by_name[host.name].roster > number]
+        return sorted(newer, key=lambda host: -self._by_name[host.name].roster)
+
+    def beside(self, hosts: Sequence[Host]) -> Board:
+        """A board for further hosts of the same kill."""
+        return Board(hosts, self._clock, self._told, began_ns=self._began_ns)
+
+    def take_in(self, other: Board, source: str) -> None:
+        """The hosts of another board are this kill's too. source: whose roster names them."""
+        with self._lock:
+            self._hosts += other._hosts
+            self._by_name |= other._by_name
+            self._found |= {host.name: source for host in other._hosts} | other._found
+            self._unread = self._unread or other._unread
+
+    def unread(self, why: str) -> None:
+        """A newer roster is there and cannot be had."""
+        with self._lock:
+            self._unread = why
+
     def answer(self, host: str, reply: DirectiveReply) -> None:
         """A guard's word."""
         with self._lock:
@@ -130,6 +176,7 @@ class Board:
                 entry.problems["https"] = reply.error
             self._blocked(entry, reply.accepted and reply.blocked, "https")
             entry.working = reply.working
+            entry.roster = max(entry.roster, reply.roster_number)
             entry.orders = reply.orders
             if entry.blocked_ms is not None and reply.accepted and reply.clear and entry.clear_ms is None:
                 entry.clear_ms = self._ms()
@@ -139,6 +186,7 @@ class Board:
         """An agent's word."""
         with self._lock:
             entry = self._by_name[host]
+            entry.roster = max(entry.roster, latched.roster_number)
             entry.stopped = entry.stopped or (latched.stopped is not None and latched.stopped.stopped)
             if latched.problems:
                 entry.problems["ssh"] = "; ".join(latched.problems)
@@ -169,7 +217,7 @@ class Board:
     def report(self, kill: str) -> KillReport:
         """Everything, hosts not confirmed first."""
         entries = sorted(self._by_name.values(), key=lambda entry: (entry.confirmed, entry.host))
-        return KillReport(kill, tuple(entries), self._ms())
+        return KillReport(kill, tuple(entries), self._ms(), dict(self._found), self._unread)
 
     def _blocked(self, entry: HostKill, blocked: bool, road: str) -> None:
         if blocked and entry.blocked_ms is None:
@@ -195,14 +243,56 @@ def kill(
     whole_host: without a scope; a scoped kill goes to guards alone, since an agent can only stop everything.
     """
     board = Board(hosts, roads.clock, told)
+    _strike(roads, board, hosts, envelope, deadline_s=deadline_s, whole_host=whole_host, known=hosts)
+    return board.report(kill_id)
+
+
+def _strike(
+    roads: Roads, board: Board, hosts: Sequence[Host], envelope: Envelope, *, deadline_s: float, whole_host: bool, known: Sequence[Host]
+) -> None:
+    """Every road at once to the hosts of a board. known: every host that is killed already, on this board or beside it."""
     works = [_road(board, "https", lambda: _https(roads, board, envelope, deadline_s))]
     if whole_host:
         works.append(_road(board, "ssh", lambda: _ssh(roads, board, envelope, deadline_s, len(hosts))))
         if roads.sweep is not None:
             sweep = roads.sweep
             works.append(_road(board, "venue", lambda: _venues(roads, sweep, board, deadline_s, len(hosts))))
+    if roads.muster is not None:
+        muster = roads.muster
+
+        def further(newer: Muster, found: Sequence[Host], before: Sequence[Host]) -> Board:
+            beside, roads_on = board.beside(found), replace(roads, muster=newer)
+            _strike(roads_on, beside, found, envelope, deadline_s=deadline_s, whole_host=whole_host, known=(*before, *found))
+            return beside
+
+        works.append(_road(board, "roster", lambda: _forgotten(roads, muster, board, known, further, deadline_s)))
     roads.fan_out.together(works)
-    return board.report(kill_id)
+
+
+def _forgotten(
+    roads: Roads,
+    muster: Muster,
+    board: Board,
+    known: Sequence[Host],
+    further: Callable[[Muster, Sequence[Host], Sequence[Host]], Board],
+    deadline_s: float,
+) -> None:
+    """As soon as a host tells of a newer roster: read it, and kill the hosts that only it names as all the others."""
+    while True:
+        if keepers := board.keepers(muster.number):
+            try:
+                keeper, roster = newest(muster, keepers, roads.controls, roads.agents, roads.fan_out, timeout_s=_MUSTER_S)
+            except TradeopsError as error:
+                board.unread(f"a roster newer than {muster.number} is kept by {keepers[0].name}, and cannot be had: {error}")
+                return
+            muster = replace(muster, number=roster.number)
+            known = (*known, *(host for host in board.hosts() if host not in known))
+            if found := with_forgotten(known, roster.hosts)[len(known) :]:
+                board.take_in(further(muster, found, known), f"roster {roster.number} of {keeper.name}")
+        elif not board.not_confirmed() or board.elapsed_s() >= deadline_s:
+            return
+        else:
+            roads.clock.sleep_s(_POLL_S)
 
 
 def _road(board: Board, name: str, travel: Callable[[], None]) -> Callable[[], None]:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.support.agenthost import FLEET, ManagedHost, envelope, plain
-from tradeops.contracts.envelope import Purpose
+from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.policy import Person
 from tradeops.contracts.roster import SCHEMA as ROSTER_SCHEMA
 from tradeops.contracts.roster import Roster
@@ -24,6 +24,7 @@ def test_a_roster_goes_up_only(managed: ManagedHost) -> None:
     by_stranger = envelope(Roster(ROSTER_SCHEMA, FLEET, 9, ()), Purpose.ROSTER, managed.nobody)
     assert agent.code("roster", roster=plain(by_stranger)) == "signature"
     assert agent.do("facts")["roster_number"] == 3
+    assert msgspec.convert(agent.do("roster", read=True)["roster"], Envelope) == managed.roster(3)
 
 
 def test_a_policy_goes_up_only_and_is_signed_as_the_old_one_says(managed: ManagedHost) -> None:

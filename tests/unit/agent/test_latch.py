@@ -58,6 +58,7 @@ def test_a_kill_is_written_down_then_the_word_is_raised_and_the_fence(managed: M
     assert words(managed).latched is False
     kill = managed.kill()
     done = latch(managed, kill)
+    assert done.roster_number == 1
     assert (done.latch, done.already, done.spent, done.problems) == (1, False, False, ())
     assert words(managed).latched is True and words(managed).latch == 1
     assert json.loads((managed.layout.latched / "kill-1.json").read_text()) == json.loads(msgspec.json.encode(kill))
@@ -246,3 +247,13 @@ def test_a_full_disk_does_not_keep_a_kill_from_stopping(managed: ManagedHost) ->
     finally:
         for folder in (managed.layout.latched, managed.layout.agent_state):
             subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_roster_that_cannot_be_read_stops_no_kill(managed: ManagedHost) -> None:
+    """K04: damaged or gone, the number is 0 and the kill goes on; there is then none to read."""
+    roster = managed.layout.roster_file
+    roster.write_bytes(b"\xff{")
+    assert latch(managed, managed.kill()).roster_number == 0
+    roster.unlink()
+    assert latch(managed, managed.kill()).roster_number == 0
+    assert managed.agent().do("roster", read=True) == {"roster": None}

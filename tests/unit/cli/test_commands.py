@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from tests.sim.host import SimHost
+from tests.sim.world import FLEET
 from tests.support.console import Console
 from tradeops.base.errors import ExitCode
+from tradeops.contracts.roster import SCHEMA as ROSTER_SCHEMA
+from tradeops.contracts.roster import Roster, RosterHost
+from tradeops.contracts.signature import RunKey
+from tradeops.fleet.roster import sign_roster
+from tradeops.release.sign import signer_for
 
 
 def test_deploy_tells_every_host_and_the_run(console: Console) -> None:
@@ -210,6 +217,23 @@ def test_a_scoped_kill_says_its_scope(console: Console) -> None:
     assert said.document["scope"] == {"venues": [], "symbols": ["ACME"], "strategies": []}
     for wrong in (("--symbol", "ACNE"), ("--symbol", ""), ("--venue", "x"), ("--strategy", " ")):
         assert console.run("kill-switch", "--all", "--reason", "odd", *wrong).code == ExitCode.USAGE
+
+
+def test_a_kill_tells_of_hosts_that_are_not_in_the_fleet_file(console: Console) -> None:
+    """K04: a newer roster on a host names one more: killed too and told; one that cannot be had is not passed over."""
+    world = console.world
+    world.truth["h9"] = SimHost("h9", FLEET, world.clock, world.manifests)
+    key = RunKey.generate().public_line
+    newer = Roster(ROSTER_SCHEMA, FLEET, 2, (RosterHost("h9", "192.0.2.99", 22, "tradeops", key, 8443),))
+    world.truth["h3"].roster_number = 2
+    said = console.run("kill-switch", "--all", "--reason", "odd", "--json")
+    assert said.code == ExitCode.KILL_INCOMPLETE
+    assert "it keeps no roster" in said.document["unread"]
+    world.truth["h3"].roster = sign_roster(newer, signer_for(str(console.folder / "operator-1")))
+    said = console.run("kill-switch", "--all", "--reason", "odd")
+    assert said.code == ExitCode.PROVED
+    assert "h9 is not in the fleet file here: roster 2 of h3 names it, and it was killed too" in said.out
+    assert said.out.startswith("9 of 9 HOSTS BLOCKED")
 
 
 def test_a_kill_cut_short_says_what_stays_in_force(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:

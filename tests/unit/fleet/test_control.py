@@ -257,3 +257,17 @@ def test_many_hosts_that_hang_hold_up_nobody_else(files: TlsFiles, controls: Htt
         outcomes = controls.direct([*dead, guards["host-1"].host()], directive(), deadline_s=3)
     assert list(values(outcomes)) == ["host-1"]
     assert len(errors(outcomes)) == 200
+
+
+def test_rosters_are_read_as_they_were_signed(files: TlsFiles, controls: HttpControls) -> None:
+    """Whole, or an error that says why: whose signature it bears is for the reader to ask."""
+    answers = {
+        "host-1": answering(http(msgspec.json.encode(directive()))),
+        "host-2": answering(http(b"[1]")),
+        "host-3": answering(http(b"{}", "404 Not Found")),
+    }
+    with tls_guards(files, answers) as guards:
+        found = controls.rosters([guard.host() for guard in guards.values()], deadline_s=3)
+    assert values(found) == {"host-1": directive()}
+    assert "no signed document" in errors(found)["host-2"].what
+    assert "answered 404" in errors(found)["host-3"].what

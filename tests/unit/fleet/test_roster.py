@@ -9,7 +9,7 @@ from tradeops.base.errors import ConfigError, Refused, SignatureInvalid
 from tradeops.contracts.policy import SCHEMA as POLICY_SCHEMA
 from tradeops.contracts.policy import Person, Policy
 from tradeops.contracts.signature import RunKey
-from tradeops.fleet.roster import build_roster, compare, differences, merge, open_roster, sign_roster, with_forgotten
+from tradeops.fleet.roster import build_roster, compare, differences, open_roster, sign_roster, with_forgotten
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINAYrk/5fF4u8iadlw6JKjAEdXmDODkqTSgi/IXxY/8O"
 HOSTS = [host(f"host-{number}", port=number, host_key=KEY) for number in (1, 2, 3)]
@@ -67,11 +67,8 @@ def test_what_differs_from_the_fleet_file_is_told() -> None:
 
 
 def test_a_kill_reaches_every_host_of_any_roster() -> None:
-    """K04: the newest entry of each name, and those that the fleet file has forgotten."""
-    older = build_roster("test-fleet", HOSTS, 4)
+    """K04: the hosts of the fleet file, then those that it has forgotten, with what it takes to stop them."""
     newer = build_roster("test-fleet", [host("host-3", port=33, host_key=KEY), host("host-5", port=5, host_key=KEY, jump="gate")], 5)
-    entries = merge([newer, older])
-    assert {(entry.name, entry.port) for entry in entries} == {("host-1", 1), ("host-2", 2), ("host-3", 33), ("host-5", 5)}
-    reached = with_forgotten(HOSTS[:2], entries)
+    reached = with_forgotten(HOSTS[:2], newer.hosts)
     assert [one.name for one in reached] == ["host-1", "host-2", "host-3", "host-5"]
-    assert (reached[3].host_key, reached[3].jump) == (KEY, "gate")
+    assert (reached[2].port, reached[3].host_key, reached[3].jump) == (33, KEY, "gate")

@@ -13,10 +13,14 @@ import pytest
 
 from tests.support.guardhost import GuardHost
 from tests.support.people import People, signed
+from tests.support.wait import until
 from tradeops.base.clock import NS_PER_S, SystemClock
 from tradeops.contracts.directive import Verb
 from tradeops.contracts.envelope import Envelope, Purpose
+from tradeops.contracts.roster import SCHEMA as ROSTER_SCHEMA
+from tradeops.contracts.roster import Roster, RosterHost
 from tradeops.contracts.status import MarkKind
+from tradeops.fleet.roster import open_roster
 
 DAY_NS = 24 * 3600 * NS_PER_S
 
@@ -68,6 +72,25 @@ def test_reading_needs_a_certificate_and_so_does_everything_but_kill(quiet: Guar
     assert quiet.ask("GET", "/nothing")[0] == 404
     assert quiet.ask("GET", "/v1/stops/none")[0] == 404
     assert quiet.ask("DELETE", "/v1/status")[0] == 405
+
+
+def test_the_roster_is_served_as_it_was_signed_and_every_answer_tells_its_number(quiet: GuardHost) -> None:
+    """K04: a kill from a machine that knows fewer hosts learns of it from the answer, and reads who they are."""
+    quiet.layout.roster_file.unlink(missing_ok=True)
+    until(lambda: quiet.ask("GET", "/v1/roster")[0] == 404, 10)
+    listed = RosterHost("host-9", "192.0.2.9", 22, "tradeops", quiet.people.operator.public_line, 8443)
+    kept = signed(Roster(ROSTER_SCHEMA, quiet.people.fleet, 7, (listed,)), Purpose.ROSTER, quiet.people.operator)
+    quiet.put(quiet.layout.roster_file, kept)
+    until(lambda: quiet.status().roster_number == 7, 10)
+    assert quiet.ask("GET", "/v1/roster", certified=False)[0] == 403
+    code, body = quiet.ask("GET", "/v1/roster")
+    assert code == 200
+    assert open_roster(msgspec.json.decode(body, type=Envelope), quiet.people.policy()).hosts == (listed,)
+    assert quiet.post(quiet.people.say(Verb.KILL, fleet="other")).roster_number == 7
+    assert quiet.kill().roster_number == 7
+    quiet.layout.roster_file.write_bytes(b"{")
+    until(lambda: any("roster" in problem for problem in quiet.status().problems), 10)
+    assert quiet.ask("GET", "/v1/roster")[0] == 200
 
 
 def test_bodies_are_bounded(quiet: GuardHost) -> None:
