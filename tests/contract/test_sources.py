@@ -146,9 +146,13 @@ def test_every_host_is_read_whole_and_none_for_another(room: Room) -> None:
     room.until(lambda found: _signals(found, NAMES[1]) == 41 and _signals(found, NAMES[2]) == 0)
     later = values(room.until(lambda found: _all_newer(values(found), first)))
     assert later[NAMES[2]].started_s == 101.0
+    room.fleet[NAMES[1]].release = ""
+    outcomes = room.until(lambda found: NAMES[1] in errors(found))
+    assert str(errors(outcomes)[NAMES[1]]) == f"{NAMES[1]}: its series do not say which release they are of"
+    room.fleet[NAMES[1]].release = OLD
     room.silent.add(NAMES[0])
     start_ns = CLOCK.monotonic_ns()
-    outcomes = room.until(lambda found: NAMES[0] in errors(found))
+    outcomes = room.until(lambda found: list(errors(found)) == [NAMES[0]])
     assert len(values(outcomes)) == 2
     assert CLOCK.monotonic_ns() - start_ns < 15 * NS_PER_S
 

@@ -14,7 +14,7 @@ from tradeops.contracts.status import STATUS_SCHEMA, Histogram, Status, Vitals
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome
 from tradeops.gates.arms import Arms
-from tradeops.gates.samples import Buckets, Sample
+from tradeops.gates.samples import BadSample, Buckets, Sample
 from tradeops.guard.exposition import exposition
 
 OLD, NEW = "sha256:old", "sha256:new"
@@ -98,4 +98,6 @@ class SimSource:
     def _one(self, host: str) -> Outcome[Sample]:
         if host in self.silent:
             return Failed(Unreachable("it does not answer", where=host))
+        if not self._fleet[host].release:
+            return Failed(BadSample("its series do not say which release they are of", where=host))
         return Done(self._fleet[host].sample(self._clock.monotonic_ns() / NS_PER_S))

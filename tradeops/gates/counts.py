@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from tradeops.gates.evidence import Arm, Bounds, Evidence, Ruling
 from tradeops.gates.stats import RatioEvidence, is_burst, more_needed
 
+BURST_ROUNDS_MAX = 10
+"""A burst that lasts for more rounds in a row is how things are now, and is counted."""
 _LOG_MAX = 690.0
 
 
@@ -31,11 +33,6 @@ class Demand:
         return self.limit or self.rare or 1.0
 
     @property
-    def rare_ratio(self) -> float:
-        """`rare` as a ratio to the reference."""
-        return (self.rare or self.reference) / self.reference
-
-    @property
     def ways_to_fail(self) -> int:
         """Tests that may fail a canary: what alpha is split over."""
         return bool(self.limit) + bool(self.margin) + 2 * bool(self.band)
@@ -43,28 +40,32 @@ class Demand:
 
 @dataclass
 class Seen:
-    """The evidence on a rate (as a ratio to the demand's reference) and on its ratio to the control's."""
+    """The evidence on the canary's rate, as a ratio to the demand's reference and to what is rare, and on its ratio to the
+    control's.
+    """
 
     rate: RatioEvidence
+    rare: RatioEvidence
     ratio: RatioEvidence
 
     @classmethod
     def of(cls, demand: Demand) -> Seen:
         """Nothing seen yet."""
         factors = [factor for factor in (demand.margin, demand.band) if factor]
-        return cls(RatioEvidence((1.0, demand.rare_ratio)), RatioEvidence((1.0, *factors, *(1 / factor for factor in factors))))
+        return cls(RatioEvidence(()), RatioEvidence(()), RatioEvidence((*factors, *(1 / factor for factor in factors))))
 
-    def add(self, canary: Arm, control: Arm, reference: float) -> None:
+    def add(self, canary: Arm, control: Arm, demand: Demand) -> None:
         """Take in what both arms counted at the same time."""
-        self.rate.add_count(canary.events, reference * canary.exposure)
+        self.rate.add_count(canary.events, demand.reference * canary.exposure)
+        self.rare.add_count(canary.events, (demand.rare or 0.0) * canary.exposure)
         exposure = canary.exposure + control.exposure
         self.ratio.add_pair(canary.events, control.events, canary.exposure / exposure if exposure > 0 else 0.0)
 
-    def ahead(self, exposure: float, rate: float, share: float, reference: float) -> Seen:
+    def ahead(self, exposure: float, rate: float, share: float, demand: Demand) -> Seen:
         """What will be seen after so much more exposure of the canary, if both arms have `rate` events per exposure."""
-        seen = Seen(self.rate.copy(), self.ratio.copy())
+        seen = Seen(self.rate.copy(), self.rare.copy(), self.ratio.copy())
         others = exposure * (1 - share) / share
-        seen.add(Arm(rate * exposure, exposure), Arm(rate * others, others), reference)
+        seen.add(Arm(rate * exposure, exposure), Arm(rate * others, others), demand)
         return seen
 
     def failing(self, demand: Demand, beta: float) -> list[tuple[float, str]]:
@@ -94,7 +95,7 @@ class Seen:
         return lacks
 
     def _rare(self, demand: Demand, sure: float) -> bool:
-        return bool(demand.rare) and self.rate.log_below(demand.rare_ratio) >= sure
+        return bool(demand.rare) and self.rare.log_below(1.0) >= sure
 
 
 def exposure_needed(demand: Demand, beta: float, seen: Seen, *, rate: float, share: float) -> float | None:
@@ -102,7 +103,7 @@ def exposure_needed(demand: Demand, beta: float, seen: Seen, *, rate: float, sha
 
     share: the canary's of all exposure.  beta: one minus the confidence.
     """
-    return more_needed(lambda more: not seen.ahead(more, rate, share, demand.reference).lacking(demand, beta))
+    return more_needed(lambda more: not seen.ahead(more, rate, share, demand).lacking(demand, beta))
 
 
 @dataclass
@@ -117,18 +118,20 @@ class CountJudge:
     left_out: int = 0
     seconds: float = 0.0
     seen: Seen = field(init=False)
+    _in_a_row: int = 0
 
     def __post_init__(self) -> None:
         self.seen = Seen.of(self.demand)
 
     def add(self, canary: Arm, control: Arm, seconds: float) -> bool:
         """Take in one round. False: the control itself burst, and the round is left out on both arms with its exposure."""
-        if self._bursts(control):
+        self._in_a_row = self._in_a_row + 1 if self._bursts(control) else 0
+        if 0 < self._in_a_row <= BURST_ROUNDS_MAX:
             self.left_out += 1
             return False
         self.seconds += seconds
         self.canary, self.control = _plus(self.canary, canary), _plus(self.control, control)
-        self.seen.add(canary, control, self.demand.reference)
+        self.seen.add(canary, control, self.demand)
         return True
 
     def _bursts(self, control: Arm) -> bool:

@@ -89,7 +89,7 @@ class Over:
             return None
         edge = own.edge(self.limit_s)
         if math.isinf(edge):
-            self.note = f"the histogram ends at {own.upper[-2] if len(own.upper) > 1 else 0:g} s, short of {self.limit_s:g} s"
+            self.note = f"the histogram has no bucket edge at or above {self.limit_s:g} s"
             return None
         if others and others.upper != own.upper:
             self.note = "the histograms of canary and control have other bucket edges"
@@ -119,6 +119,7 @@ class OverControls(Over):
             self.note = f"the control has observed {together.total:g}, too few for its own quantile"
             return
         self.limit_s = together.quantile_edge(self.quantile)
+        self.note = ""
 
 
 @dataclass

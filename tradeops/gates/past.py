@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tradeops.fleet.outcome import Outcome
 from tradeops.gates.arms import Arms
-from tradeops.gates.rounds import Delta, Intake
+from tradeops.gates.rounds import Intake, Round
 from tradeops.gates.samples import Sample
 from tradeops.gates.spec import GateSpec
 
@@ -16,10 +16,10 @@ class Past:
 
     def __init__(self, spec: GateSpec, releases: Mapping[str, str]) -> None:
         self._intake = Intake(spec, Arms(releases))
-        self.rounds: list[Delta] = []
+        self.rounds: list[Round] = []
 
     def feed(self, outcomes: Mapping[str, Outcome[Sample]], now_s: float) -> None:
         """Take in a reading; hosts that are not of this past may be in it."""
         own = {host: outcome for host, outcome in outcomes.items() if host in self._intake.arms.releases}
         if closed := self._intake.feed(own, now_s).closed:
-            self.rounds.append(closed.canary)
+            self.rounds.append(closed)

@@ -163,14 +163,18 @@ def _once_each(rows: Sequence[Row]) -> None:
 
 def _in_force(rows: Sequence[Row], label: str, spec: GateSpec) -> tuple[str, list[Row]]:
     """The release and the rows of the slot that is in force: the only one, or the one that says so."""
-    slots: dict[tuple[str, str], list[Row]] = {}
+    slots: dict[str, list[Row]] = {}
     for row in rows:
-        slots.setdefault((row.labels.get(label, ""), row.labels.get(IDENTITY_LABELS[2], "")), []).append(row)
+        slots.setdefault(row.labels.get(IDENTITY_LABELS[2], ""), []).append(row)
     if len(slots) > 1:
         slots = {slot: own for slot, own in slots.items() if any(row.name == spec.active and row.value == 1 for row in own)}
     if len(slots) != 1:
-        raise BadSample("it exports more than one release or slot, and not one of them alone says that it is in force")
-    (((release, _), own),) = slots.items()
+        raise BadSample("it exports more than one slot, and not one of them alone says that it is in force")
+    (own,) = slots.values()
+    releases = {row.labels.get(label, "") for row in own}
+    if len(releases) > 1:
+        raise BadSample(f"it exports series of {len(releases)} releases at once")
+    (release,) = releases
     if not release:
         raise BadSample("its series do not say which release they are of")
     return release, own

@@ -155,7 +155,7 @@ class GateSpec(Strict):
     warm_up: DurationS = 5.0
     fresh: DurationS = 5.0
     persist: DurationS = 30.0
-    quiet: DurationS = 60.0
+    quiet: DurationS = 30.0
     patience: DurationS = 600.0
     min_exposure: Annotated[int, Field(ge=1)] = 300
     restarts_max: Annotated[int, Field(ge=0)] = 0
@@ -164,7 +164,13 @@ class GateSpec(Strict):
     active: Series | None = PREFIX + Gauge.TRADING
     exposure: Series = PREFIX + Counter.SIGNALS
     source: Source = ScrapeSource(kind="scrape")
-    metrics: Annotated[dict[MetricName, Metric], Field(min_length=1)] = Field(default_factory=default_metrics)
+    metrics: dict[MetricName, Metric] = Field(default_factory=default_metrics)
+
+    @model_validator(mode="after")
+    def _something_to_show(self) -> Self:
+        if not any(isinstance(metric, RatioMetric | LatencyMetric) for metric in self.metrics.values()):
+            raise ValueError("a gate needs a ratio or a latency: nothing else can show that a canary is well")
+        return self
 
     def counters(self) -> frozenset[str]:
         """The series that only ever rise within one process."""

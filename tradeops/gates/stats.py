@@ -22,7 +22,7 @@ from typing import Final
 
 RATIO_MAX: Final = 64.0
 """The grid goes from 1/RATIO_MAX to RATIO_MAX; what is further off counts as that far."""
-_STEP: Final = 0.05
+_STEP: Final = 0.1
 _STEPS: Final = int(math.log(RATIO_MAX) / _STEP)
 _PRIOR_SHARE: Final = 1 / 8
 _PRIOR_CANARY: Final = 0.5
@@ -34,9 +34,11 @@ BURST_EVENTS_MIN: Final = 10
 
 
 class RatioEvidence:
-    """The log-likelihood of a rate ratio, up to a constant, on the grid and at the `nulls`: ratios asked about exactly."""
+    """The log-likelihood of a rate ratio, up to a constant, on the grid, which has 1, and at further `nulls`: ratios asked about
+    exactly.
+    """
 
-    def __init__(self, nulls: Iterable[float]) -> None:
+    def __init__(self, nulls: Iterable[float] = ()) -> None:
         self._ratios = sorted({math.exp(step * _STEP) for step in range(-_STEPS, _STEPS + 1)} | set(nulls))
         self._logs = [math.log(ratio) for ratio in self._ratios]
         self._weights = [_log_weight(ratio) for ratio in self._ratios]
@@ -120,7 +122,7 @@ def _log_weight(ratio: float) -> float:
 
 
 def more_needed(reached: Callable[[float], bool]) -> float | None:
-    """The least amount for which `reached` holds, to one part in a hundred, when it holds for all greater; None: never."""
+    """The least amount for which `reached` holds, to one part in a thousand, when it holds for all greater; None: never."""
     if reached(0.0):
         return 0.0
     high = 1.0
@@ -129,7 +131,7 @@ def more_needed(reached: Callable[[float], bool]) -> float | None:
         if high > _NEVER:
             return None
     low = high / 2
-    while high - low > high / 100:
+    while high - low > high / 1000:
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) else (middle, high)
     return high

@@ -26,15 +26,15 @@ ABSOLUTE: Final = "absolute limits alone: there is no control group and no past"
 class Gate:
     """One gate of one wave. bake_s: whole data that is asked for.  now_s: one monotonic clock of the caller, in seconds.
 
-    past: rounds of the canary's own hosts under their old release, taken in step with its new ones (see `rounds`).
+    past: rounds of the canary's own hosts under their old release (past.Past), each compared with one of the new one's.
     """
 
-    def __init__(self, spec: GateSpec, arms: Arms, *, bake_s: float, now_s: float, past: Sequence[Delta] = ()) -> None:
+    def __init__(self, spec: GateSpec, arms: Arms, *, bake_s: float, now_s: float, past: Sequence[Round] = ()) -> None:
         self._spec = spec
         self._arms = arms
         self._bake_s = bake_s
         self._start_s = now_s
-        self._past = deque(past if not arms.control else ())
+        self._past = deque(closed.canary for closed in past) if not arms.control else deque[Delta]()
         self._compared = CONTROL if arms.control else PAST if past else ABSOLUTE
         self._intake = Intake(spec, arms)
         self._measures = measures(spec, arms, tuple(self._past))
@@ -131,8 +131,6 @@ class Gate:
         elif not why and not reading.closed:
             # What was true at the last whole round may not be so now: PASS is given on a round, never between two.
             why.append("waiting for newer samples of every host")
-        if not any(one.ruling is Ruling.PASS for one in evidence):
-            why.append("no metric could be judged")
         return why
 
     def _needed_s(self, evidence: Sequence[Evidence]) -> float | None:

@@ -21,4 +21,4 @@ def test_rounds_are_those_of_its_own_hosts() -> None:
         past.feed(outcomes, float(second))
         for daemon in fleet.values():
             daemon.count(signals=10)
-    assert [delta.values[PREFIX + Counter.SIGNALS] for delta in past.rounds] == [20, 40]
+    assert [closed.canary.values[PREFIX + Counter.SIGNALS] for closed in past.rounds] == [20, 40]
