@@ -224,6 +224,7 @@ class Context:
 
         number, off = (self.overlay[1].number, self.overlay[1].flags_off) if self.overlay else (0, {})
         expected = expected_hosts(self.fleet.state.runs, self.store, self.bindings, overlay=number, flags_off=off)
+        self.require_roster()
         waits = self.fleet.deadlines
         return fleet_verdict(
             hosts,
@@ -240,6 +241,7 @@ class Context:
         """What a run works with, telling `progress`. Raises UsageError, Refused when something is missing or not signed."""
         from tradeops.deploy.site import Site
 
+        self.require_roster()
         fleet, overlay = self.fleet, self.overlay
         return Site(
             fleet=fleet.name,
@@ -264,6 +266,12 @@ class Context:
             new_id=self.new_id,
             traffic=self.traffic,
         )
+
+    def require_roster(self) -> None:
+        """Raises Refused unless the fleet file names exactly the hosts that were signed for."""
+        from tradeops.fleet.roster import require_signed
+
+        require_signed(self.roster[1] if self.roster else None, self.fleet.hosts)
 
     @property
     def traffic(self) -> Traffic | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from tradeops.base.errors import ConfigError, Refused
@@ -42,22 +42,6 @@ def open_roster(envelope: Envelope, policy: Policy) -> Roster:
     return roster
 
 
-def compare(local: Roster, seen: Mapping[str, int]) -> tuple[str, ...]:
-    """The hosts whose roster is older than ours. seen: host -> the number it keeps.
-
-    Raises Refused when one keeps a newer one: the fleet has hosts that we do not know of.
-    """
-    newer = sorted(host for host, number in seen.items() if number > local.number)
-    if newer:
-        highest = max(seen.values())
-        raise Refused(
-            f"{_names(newer)} know of roster {highest}, this machine has {local.number}: hosts may be missing here",
-            holds="nothing was touched",
-            next="get the newer fleet file and roster from whoever signed it",
-        )
-    return tuple(sorted(host for host, number in seen.items() if number < local.number))
-
-
 def differences(roster: Roster, hosts: Sequence[Host]) -> tuple[str, ...]:
     """In what the fleet file says something else than the signed roster, a line per host; empty when they agree."""
     signed = {entry.name: entry for entry in roster.hosts}
@@ -68,6 +52,18 @@ def differences(roster: Roster, hosts: Sequence[Host]) -> tuple[str, ...]:
         f"{name} is reached in another way than the roster says" for name in signed.keys() & listed.keys() if signed[name] != listed[name]
     ]
     return tuple(sorted(lines))
+
+
+def require_signed(roster: Roster | None, hosts: Sequence[Host]) -> None:
+    """Raises Refused unless the fleet file names exactly the hosts of the signed roster: a host may not quietly drop out of a fleet."""
+    if roster is None:
+        raise Refused("the fleet has no signed roster", holds="nothing was touched", next="`tradeops fleet sign`")
+    if lines := differences(roster, hosts):
+        raise Refused(
+            "the fleet file is not the signed roster\n" + "\n".join(lines),
+            holds="nothing was touched",
+            next="mend the fleet file, or `tradeops fleet sign` if the fleet has changed",
+        )
 
 
 def with_forgotten(hosts: Sequence[Host], entries: Iterable[RosterHost]) -> tuple[Host, ...]:

@@ -159,6 +159,26 @@ def test_a_kill_reaches_hosts_that_only_the_roster_knows(console: Console) -> No
     assert console.trading() == []
 
 
+@pytest.mark.parametrize("change", ["dropped", "added", "moved"])
+def test_a_fleet_file_that_is_not_the_signed_roster_is_refused(console: Console, change: str) -> None:
+    """D01, K07: seven of eight hosts do not pass for the fleet by leaving one out of the file; the kill reaches all the same."""
+    release = console.new_release(2)
+    path = console.folder / "fleet.yml"
+    fleet = yaml.safe_load(path.read_text())
+    if change == "dropped":
+        fleet["hosts"].pop()
+    elif change == "added":
+        key = RunKey.generate().public_line
+        fleet["hosts"].append(fleet["hosts"][0] | {"name": "h9", "address": "192.0.2.9", "host_key": key})
+    else:
+        fleet["hosts"][7]["address"] = "192.0.2.99"
+    fleet["hosts_declared"] = len(fleet["hosts"])
+    path.write_text(yaml.safe_dump(fleet))
+    for words in (("plan", release), ("deploy", release), ("verify",), ("permit", "--all", "--cause", "test", "--and", "risk-1")):
+        said = console.run(*words)
+        assert (said.code, said.err.count("h9" if change == "added" else "h8") > 0) == (ExitCode.REFUSED, True), (words, said.err)
+
+
 def test_two_people_permit_a_killed_fleet(console: Console) -> None:
     """K07, A04: one signature is refused, two distinct people are taken, and the hosts are read back as trading."""
     console.run("kill-switch", "--all", "--reason", "drill")
