@@ -52,6 +52,7 @@ def permit(
         raise UsageError("a cause is needed: it is kept for good", next="add --cause TEXT: what was wrong, and why it no longer is")
     if out is not None:
         new_file("--out", out)
+    c.require_roster()
     hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
     ends = kills_to_end(c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control))
     envelope = sign(directive(c, Verb.PERMIT, hosts, cause, ends=ends), c.signer)
