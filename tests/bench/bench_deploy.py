@@ -1,10 +1,12 @@
-"""A release of some 40 MB with one changed file on eight real systemd hosts: ours beside Ansible and pyinfra doing the same work.
+"""A tree of some 40 MB with one changed file on eight real systemd hosts: ours beside Ansible and pyinfra doing the same work.
 
-Ours also halts and drains, verifies signature and every digest on each host, proves the process that runs, and asks its guard.
+The same files and the same small HTTP service for all: brought, linked, restarted, asked whether it is well. Ours also verifies signature
+and every digest on each host, proves the process that runs, by host and by guard, and does so once more at the end.
 """
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import sys
 from collections import defaultdict
@@ -15,6 +17,7 @@ from tempfile import TemporaryDirectory
 from tests.bench import peers
 from tests.bench.rounds import in_turn, ratio, tell, timed
 from tests.support.fleetlab import FleetLab, bring_up, sent_bytes, short_id, store_of, take_down
+from tests.support.webfleet import WEB, enrol_for_web
 from tradeops.lab.nspawn.driver import why_not
 
 ROUNDS = 3
@@ -25,9 +28,10 @@ AT_ONCE = "schema: tradeops/playbook/v1\nname: at-once\nsteps: [{ hosts: 100% }]
 class Rounds:
     """One changed file after another. cpu: name -> seconds of each round."""
 
-    def __init__(self, lab: FleetLab, site: peers.Site) -> None:
+    def __init__(self, lab: FleetLab, site: peers.Site, tree: Path) -> None:
         self.lab = lab
         self.site = site
+        self.tree = tree
         self.cpu: defaultdict[str, list[float]] = defaultdict(list)
         self._number = 10
 
@@ -37,29 +41,42 @@ class Rounds:
 
     def ours(self, name: str, playbook: str) -> float:
         """Build the next release, then deploy it; seconds of the deploy."""
-        number, folder = self._next(), self.lab.folder
-        (folder / f"service-{number}" / "config").mkdir(parents=True)
-        for file in ("service.yml", "config/trader.yml"):
-            usual = (folder / "service-2" / file).read_text()
-            (folder / f"service-{number}" / file).write_text(usual.replace("desk: desk-2", f"desk: desk-{number}"))
-        self.lab.build(number)
-        argv = self.lab.argv("deploy", short_id(self.lab.releases[number]), "--playbook", playbook)
-        return timed(lambda: self.cpu[name].append(peers.run(argv, folder)))
+        number = self._next()
+        (self.tree / "changed").write_text(str(number))
+        argv = self.lab.argv("deploy", build(self.lab, self.tree, number), "--playbook", playbook)
+        return timed(lambda: self.cpu[name].append(peers.run(argv, self.lab.folder)))
 
     def theirs(self, peer: peers.Peer, command: peers.Command) -> float:
         """The next release as an archive, then the same with a peer; seconds of that."""
         release = f"r{self._next()}"
-        source = peers.archive(self.site, release, store_of(self.lab).get(self.lab.releases[1]))
+        source = peers.archive(self.site, release, self.tree)
         argv = command(peer, self.site, release, source)
         seconds = timed(lambda: self.cpu[peer.name].append(peers.run(argv, self.site.folder)))
         source.unlink()
         return seconds
 
 
-def _measure(lab: FleetLab, folder: Path) -> None:
+def build(lab: FleetLab, tree: Path, number: int) -> str:
+    """A release of the tree; its short id."""
+    ended = lab.must("build", str(tree), "--number", str(number))
+    return short_id(ended.document["release"])
+
+
+def make_tree(lab: FleetLab) -> Path:
+    """The files of our own daemon's release, as so many bytes, and the small HTTP service that is started."""
+    tree = lab.folder / "tree"
+    for file in store_of(lab).get(lab.build(1)).manifest.predicate.files:
+        if file.link is None:
+            path = tree / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(store_of(lab).get(lab.releases[1]).blob(file.digest), path)
+    return Path(shutil.copytree(WEB, tree, dirs_exist_ok=True))
+
+
+def _measure(lab: FleetLab, folder: Path, tree: Path) -> None:
     site = peers.Site(folder, lab.state, lab.folder / "keys" / "operator-1")
     peers.prepare(site)
-    rounds = Rounds(lab, site)
+    rounds = Rounds(lab, site, tree)
     works = {OURS: partial(rounds.ours, OURS, "at-once"), OURS_ROLLING: partial(rounds.ours, OURS_ROLLING, "rolling")}
     for name, (package, command) in peers.PEERS.items():
         if peer := peers.install(name, package):
@@ -88,12 +105,13 @@ def main() -> None:
         try:
             (lab.folder / "playbooks").mkdir()
             (lab.folder / "playbooks" / "at-once.yml").write_text(AT_ONCE)
-            release = lab.build(1)
-            lab.must("deploy", short_id(release))
+            tree = make_tree(lab)
+            enrol_for_web(lab)
             lab.permit("bench")
-            size = sum(file.size for file in store_of(lab).get(release).manifest.predicate.files)
-            sys.stdout.write(f"a release of {size / 1e6:.1f} MB, one file of it changed, 8 hosts\n")
-            _measure(lab, Path(beside))
+            lab.must("deploy", build(lab, tree, 2))
+            size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
+            sys.stdout.write(f"a tree of {size / 1e6:.1f} MB, one file of it changed, 8 hosts\n")
+            _measure(lab, Path(beside), tree)
         finally:
             take_down(lab)
 

@@ -20,7 +20,6 @@ from pathlib import Path
 import yaml
 
 from tradeops.lab.state import LabState
-from tradeops.release.store import StoredRelease
 
 ROOT = "/srv/peer"
 PORT = 8099
@@ -28,19 +27,12 @@ UNIT = "peer.service"
 _INSTALL_S = 600.0
 _RUN_S = 600.0
 _PR_SET_CHILD_SUBREAPER = 36
-_SERVE = f"""\
-import http.server, pathlib
-here = pathlib.Path(__file__).resolve().parent
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = here.joinpath("VERSION").read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-http.server.ThreadingHTTPServer(("127.0.0.1", {PORT}), Answer).serve_forever()
+_UNIT = f"""\
+[Service]
+WorkingDirectory={ROOT}/current
+EnvironmentFile={ROOT}/current/environment
+ExecStart=/usr/bin/python3 -I -B {ROOT}/current/serve.py 127.0.0.1 {PORT}
 """
-_UNIT = f"[Service]\nWorkingDirectory={ROOT}/current\nExecStart=/usr/bin/python3 {ROOT}/current/serve.py\n"
 _SETUP = f"mkdir -p {ROOT}/releases && cat > /etc/systemd/system/{UNIT} && systemctl daemon-reload"
 _PYINFRA = """\
 from pyinfra.operations import files, server, systemd
@@ -103,18 +95,13 @@ def prepare(site: Site) -> None:
         subprocess.run(["ssh", *options, f"root@{host.address}", _SETUP], input=_UNIT, text=True, check=True, timeout=60)
 
 
-def archive(site: Site, release: str, of: StoredRelease) -> Path:
-    """The release's files with one of their own that differs each time. Not part of any measurement: a build is not a deploy."""
+def archive(site: Site, release: str, tree: Path) -> Path:
+    """The tree with its name as the one file that differs each time. Not part of any measurement: a build is not a deploy."""
     path = site.folder / f"{release}.tar"
-    own = {"serve.py": _SERVE, "VERSION": release}
-    for name, text in own.items():
-        (site.folder / name).write_text(text)
+    (tree / "environment").write_text(f"TRADEOPS_RELEASE={release}\n")
     with tarfile.open(path, "w") as tar:
-        for file in of.manifest.predicate.files:
-            if file.link is None:
-                tar.add(of.blob(file.digest), file.path)
-        for name in own:
-            tar.add(site.folder / name, name)
+        tar.add(tree, ".")
+    (tree / "environment").unlink()
     return path
 
 
