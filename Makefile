@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check pytest cover bench soak lock system clean
+.PHONY: help demo test check pytest cover bench soak picture lock system clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -48,6 +48,9 @@ bench: $(READY) system ## measurements beside what one would use instead
 
 soak: $(READY) ## simulated runs in many more random worlds: SEEDS of them (default 5000)
 	TRADEOPS_SOAK_SEEDS="$${SEEDS:-5000}" $(BIN)/pytest -n $(JOBS) --timeout 0 -q tests/sim/test_matrix.py -k random_worlds
+
+picture: $(READY) system ## take the README's picture anew, from a real deploy on a local lab of eight hosts
+	$(BIN)/python -m tests.support.picture
 
 lock: $(READY) ## make both lock files anew from pyproject.toml
 	.ci/lock

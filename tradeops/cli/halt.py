@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import typer
@@ -84,24 +84,26 @@ def send(c: Context, hosts: tuple[Host, ...], order: Directive) -> Taken:
 
 
 def report(c: Context, taken: Taken, word: str, well: Callable[[str], bool]) -> Report:
-    """Every host as read back."""
+    """Every host as read back, those that are not as they should be first: what holds there, and what ends it."""
+    from tradeops.cli.marks import held_lines
     from tradeops.fleet.outcome import values
 
     seen = values(taken.statuses)
-    names = list(taken.statuses)
-    rows = [
-        (f"{YES if well(name) else NO} {name}", "trading" if name in taken.trading() else "not trading", _marks(seen, name))
-        for name in names
-    ]
+    names = sorted(taken.statuses, key=lambda name: (well(name), name))
+    rows = [(f"{YES if well(name) else NO} {name}", *_held(seen.get(name))) for name in names]
     return Report(
         taken.directive.verb.value,
         f"{len(names)} of {c.fleet.hosts_declared} hosts {word} ({taken.directive.id}); {len(taken.trading())} of them trade",
         hosts=tuple({"host": name, "ok": well(name), "trading": name in taken.trading()} for name in names),
-        tables=(table(("host", "state", "marks"), rows),),
+        tables=(table(("host", "state", "working", "marks"), rows),),
+        lines=held_lines({name: seen[name] for name in names if name in seen}),
         data={"id": taken.directive.id, "ends": list(taken.directive.ends)},
     )
 
 
-def _marks(seen: Mapping[str, Status], name: str) -> str | None:
-    marks = seen[name].marks if name in seen else ()
-    return ", ".join(f"{mark.kind} {mark.id}" for mark in marks) or None
+def _held(status: Status | None) -> tuple[object, object, object]:
+    """State, orders at work, and marks of a host; a host that was not read back is not known."""
+    if status is None:
+        return "not read back", None, None
+    marks = ", ".join(f"{mark.kind} {mark.id}" for mark in status.marks) or None
+    return "trading" if status.trading else "not trading", status.working, marks

@@ -136,6 +136,9 @@ def _until_trading(c: Context, hosts: tuple[Host, ...], taken: Taken, at_rest: f
     """Read back until every host trades, or may where nothing runs yet. Raises MixedFleet naming those that do not."""
     from dataclasses import replace
 
+    from tradeops.cli.marks import held_lines
+    from tradeops.fleet.outcome import values
+
     def left() -> list[str]:
         return [name for name in taken.not_trading() if not (name in at_rest and name in taken.permitted())]
 
@@ -144,10 +147,11 @@ def _until_trading(c: Context, hosts: tuple[Host, ...], taken: Taken, at_rest: f
         c.clock.sleep_s(0.1)
         taken = replace(taken, statuses=c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control))
     if left():
+        held = held_lines({name: status for name, status in values(taken.statuses).items() if name in left()})
         raise MixedFleet(
-            f"permitted, and yet {len(left())} of {len(hosts)} hosts do not trade after {TRADING_S:.0f} s",
+            "\n".join((f"permitted, and yet {len(left())} of {len(hosts)} hosts do not trade after {TRADING_S:.0f} s", *held)),
             where=", ".join(left()),
             holds="the permit stands on every host",
-            next="`tradeops status` shows the marks that are left: a halt or hold needs `tradeops resume`",
+            next="what the lines above say; `tradeops status` shows the marks that are left",
         )
     return taken

@@ -50,7 +50,7 @@ class Vitals(msgspec.Struct, frozen=True):
     """What the trader's hot loop writes several times a second. Times: nanoseconds; quantities, money: 1e-9 units.
 
     beat_ns: CLOCK_MONOTONIC.  state: starting, recovering, ready, halted, standby, stopping.  ack_epoch, ack_latch: the stop
-    page's words the gate last acted on.  send_queue: bytes handed over and not yet on the wire.  sessions: venue ->
+    page's words the gate last acted on.  send_queue: bytes handed over and not yet on the wire.  sessions: venue, or venue/feed ->
     up or down.  feed_age_ns: per feed, corrected by the feed's clock offset.  warnings: since start (D17).
     writes: holds the host's journal and may use its sessions; a standby does not, its state is `standby`.
     token: the activation under which it writes, 0 for none.

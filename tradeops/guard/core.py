@@ -180,8 +180,19 @@ class Guard:
     def _venues_problem(self) -> str:
         if not self.site.venues_known():
             return "where it trades is not known: a slot holds a release without a binding that can be used"
-        unheard = [venue.name for venue in self.site.venues() if venue.name not in self.desks]
+        unheard = self._unheard()
         return f"nothing listens to the drop copy of {', '.join(unheard)}" if unheard else ""
+
+    def _unheard(self) -> list[str]:
+        """Venues that a binding names, or that the process itself says it trades at, without a drop copy here."""
+        vitals = self.trader.vitals if self.trader.alive else None
+        said = [session.partition("/")[0] for session in vitals.sessions] if vitals else []
+        named = [*(venue.name for venue in self.site.venues()), *said]
+        return [name for name in dict.fromkeys(named) if name not in self.desks]
+
+    def _venues_known(self) -> bool:
+        """Whether what works is told by drop copies: of every venue that a binding names or the process trades at."""
+        return self.site.venues_known() and not self._unheard()
 
     def blocked(self, scope_epoch: int | None = None) -> bool:
         """Whether it is proved that no order can leave; with an epoch: none of the subset that was stopped then."""
@@ -200,7 +211,7 @@ class Guard:
     def working(self, scope: Scope | None = None) -> int | None:
         """Working orders by drop copy; None: not known of every venue."""
         counts = [desk.working(scope) for desk in self.desks.values()]
-        if not self.site.venues_known() or any(count is None for count in counts):
+        if not self._venues_known() or any(count is None for count in counts):
             return None
         return sum(len(count) for count in counts if count is not None)
 
@@ -250,7 +261,7 @@ class Guard:
             clock=self.clock,
             blocked=lambda: self.blocked(epoch),
             desks=self.desks.values,
-            venues_known=self.site.venues_known,
+            venues_known=self._venues_known,
             stands=lambda: any(mark.id == id for mark in self.memory.state.marks),
             end_trader=self._end_trader if force and scope.everything() else None,
         )

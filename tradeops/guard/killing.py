@@ -47,7 +47,7 @@ class Progress:
 @dataclass(frozen=True)
 class Means:
     """What a stop acts with. blocked: is it proved that no order can leave. end_trader: the last resort, None where it
-    is not to be used; gives what went wrong. stands: whether the stop is still in force. venues_known: see Site.
+    is not to be used; gives what went wrong. stands: whether the stop is still in force. venues_known: whether every venue is listened to.
     """
 
     clock: Clock

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from tests.support.picture import TARGET
+from tests.support.picture import draw as draw_picture
 from tradeops.base.clock import NS_PER_S
 from tradeops.cli.board import WAITED_NS, Board, Course, Step, after, draw, next_words, stop_words
 from tradeops.deploy.site import PhaseProgress, Progress
@@ -143,3 +146,13 @@ def test_what_a_host_sends_moves_no_cursor() -> None:
     text = "\n".join(shown(play(phase("stop", "begun", "h1"), phase("stop", "failed", "h1", h1="\x1b[2Jgone"))))
     assert "\x1b" not in text
     assert "gone" in text
+
+
+def test_the_picture_links_to_nothing_and_is_small() -> None:
+    """Of the README: no address but the name of its own format, no font, under 60 KB; as `make picture` draws it."""
+    kept = TARGET.read_text()
+    for svg in (kept, draw_picture("$ tradeops \x1b[32m✓ h1\x1b[0m")):
+        assert len(svg.encode()) < 60_000
+        assert set(re.findall(r"https?:[^\"]*", svg)) == {"http://www.w3.org/2000/svg"}
+        assert not re.search(r"@font-face|@import|href|url\([^#]", svg)
+        assert "h1" in svg

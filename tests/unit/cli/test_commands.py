@@ -294,13 +294,14 @@ def test_a_permit_that_leaves_a_host_halted_says_so(console: Console) -> None:
     console.run("kill-switch", "--all", "--reason", "drill")
     said = console.run("permit", "--all", "--cause", "checked", "--and", "risk-1")
     assert said.code == ExitCode.MIXED
-    assert "h2" in said.err
-    assert "resume" in said.err
+    assert "h2: halt by operator-1: look; next: one person: `tradeops resume --host h2 --reason TEXT`" in said.err
 
 
 def test_halt_and_resume(console: Console) -> None:
     """One person each way; D18: more than half of the fleet needs the typed count."""
-    assert console.run("halt", "--tag", "t0", "--reason", "look").code == ExitCode.PROVED
+    said = console.run("halt", "--tag", "t0", "--reason", "look")
+    assert said.code == ExitCode.PROVED
+    assert "h2 h4 h6 h8: halt by operator-1: look; next: one person: `tradeops resume" in said.out
     assert console.trading() == ["h1", "h3", "h5", "h7"]
     assert console.run("halt", "--all", "--reason", "look").code == ExitCode.REFUSED
     assert console.run("halt", "--all", "--reason", "look", "--count", "7").code == ExitCode.REFUSED

@@ -310,3 +310,17 @@ def test_identity_is_told(host: GuardHost) -> None:
     report = msgspec.json.decode(host.ask("GET", "/v1/identity")[1], type=IdentityReport)
     assert report.identity and host.trader and report.identity.pid == host.trader.pid
     assert report.problem == "" and report.age_ms is not None and report.age_ms < 1000
+
+
+def test_a_venue_that_no_binding_names_leaves_clear_unknown(host: GuardHost) -> None:
+    """K08, K07: the process says it trades somewhere and nothing listens there: no order seen is not no order, and no permit."""
+    host.tell_trader(sessions={"elsewhere": "up", "elsewhere/feed": "up"})
+    until(lambda: (vitals := host.status().vitals) is not None and "elsewhere" in vitals.sessions, 10)
+    killed = host.kill()
+    assert killed.blocked
+    assert (killed.clear, killed.working) == (None, None)
+    refused = host.post(host.people.permit(killed.id))
+    assert (refused.accepted, refused.code) == (False, "not_proved")
+    assert "drop copy of elsewhere" in refused.error
+    host.tell_trader(sessions={})
+    until(lambda: host.status().clear is True, 10)
