@@ -13,6 +13,7 @@ from tests.support.fleetlab import CLOCK, COMMAND_S, Ended, FleetLab, sent_bytes
 from tests.support.wait import until
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import ExitCode
+from tradeops.contracts.layout import HostLayout
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
@@ -52,21 +53,26 @@ def test_a_killed_host_s_permit_does_not_come_back_with_a_reboot(fleet: FleetLab
         ("disk-full", {}),
         ("read-only", {}),
         ("clock", {}),
+        ("guard-kill", {}),
+        ("guard-freeze", {}),
     ],
 )
 def test_one_host_that_is_not_fit_stops_the_deploy(fleet: FleetLab, kind: str, settings: dict[str, str]) -> None:
-    """D01: host 8 unreachable, under another key, full, read-only or skewed: exit 3, host 8 named, nobody touched."""
+    """D01: host 8 unreachable, under another key, full, read-only, skewed, its guard dead or hung: exit 3, host 8 named, nobody touched."""
     fleet.fault("h8", kind, **settings)
     before = fleet.pids()
     if kind == "clock":
         before.pop("h8", None)  # the fault itself restarts that host's daemons
     ended = deploy(fleet, NEW, code=ExitCode.PREFLIGHT)
     assert "h8" in ended.out
+    if kind.startswith("guard-"):
+        fleet.heal_all()
+        assert until(lambda: fleet.run("status").code == 0, 30)
     after = fleet.pids()
     assert {name: pid for name, pid in after.items() if name in before} == before, "a process was touched"
 
 
-@pytest.mark.parametrize("phase", ["lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke", "resume"])
+@pytest.mark.parametrize("phase", ["lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke", "resume", "finish"])
 def test_abort_after_the_operator_was_killed(fleet: FleetLab, phase: str) -> None:
     """SIGKILL of the operator in each phase, then `runs abort`: every host proved on the old release, trading."""
     killed = fleet.interrupted("deploy", short_id(fleet.releases[NEW]), at=f"{phase} done", how=signal.SIGKILL)
@@ -94,6 +100,34 @@ def test_a_release_that_does_not_come_up_is_taken_back(fleet: FleetLab) -> None:
     assert "h1" in ended.document["title"]
     fleet.must("verify")
     assert fleet.trading() == set(fleet.names())
+
+
+def test_a_staged_file_that_changes_before_the_switch_is_found(fleet: FleetLab) -> None:
+    """D02, A05: what host 5 was given, and said it had, is not what runs there: found from the process's own files, taken back."""
+
+    def spoil(_process: object) -> None:
+        config = HostLayout(fleet.root("h5")).release(fleet.releases[NEW]) / "tree" / "config" / "trader.yml"
+        config.chmod(0o644)
+        config.write_bytes(config.read_bytes().replace(b"desk", b"dusk", 1))
+        config.chmod(0o444)
+
+    ended = fleet.midway("deploy", short_id(fleet.releases[NEW]), at="stage done", act=spoil)
+    assert ended.code == ExitCode.BROUGHT_BACK, ended.out + ended.err
+    assert "h5" in ended.out
+    fleet.must("verify")
+    assert fleet.trading() == set(fleet.names())
+
+
+def test_a_disk_that_fills_in_mid_run_leaves_a_named_state(fleet: FleetLab) -> None:
+    """D01: host 8 cannot write once everything is staged: the run does not end well, names it, and abort mends the fleet."""
+    ended = fleet.midway("deploy", short_id(fleet.releases[NEW]), at="stage done", act=lambda _process: fleet.fault("h8", "disk-full"))
+    assert ended.code in (ExitCode.BROUGHT_BACK, ExitCode.MIXED), ended.out + ended.err
+    assert "h8" in ended.out
+    fleet.heal_all()
+    if ended.code == ExitCode.MIXED:
+        newest = fleet.must("runs", "list").document["runs"][-1]["run"]
+        assert until(lambda: fleet.run("runs", "abort", newest).code == 0, 60)
+    fleet.must("verify")
 
 
 def test_two_deploys_at_once(fleet: FleetLab) -> None:
@@ -124,7 +158,11 @@ def test_an_old_process_beside_the_new_one_is_found(fleet: FleetLab) -> None:
     fleet.fault("h3", "extra-process")
     ended = fleet.must("verify", code=ExitCode.DRIFT)
     assert ended.document["hosts"][0]["host"] == "h3"
+    ended = deploy(fleet, NEW, code=ExitCode.MIXED)
+    assert "h3" in [host["host"] for host in ended.document["hosts"] if host["problem"]]
     fleet.heal_all()
+    newest = fleet.must("runs", "list").document["runs"][-1]["run"]
+    assert until(lambda: fleet.run("runs", "abort", newest).code == 0, 60)
 
 
 DROPPED: tuple[tuple[tuple[str, ...], ExitCode, float], ...] = (

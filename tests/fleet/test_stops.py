@@ -8,8 +8,11 @@ import pytest
 
 from tests.support.fleetlab import CLOCK, FleetLab
 from tests.support.wait import until
+from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import ExitCode
 from tradeops.contracts.layout import HostLayout
+from tradeops.contracts.pages import read_vitals
+from tradeops.contracts.status import Vitals
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
@@ -105,13 +108,21 @@ def test_damage_while_trading_halts_that_host(fleet: FleetLab, damage: object) -
 
 @pytest.mark.parametrize("kind", ["guard-kill", "guard-freeze"])
 def test_a_guard_that_falls_silent_halts_its_trader(fleet: FleetLab, kind: str) -> None:
-    """K13: the trader sees the beat stop and sends no more; the fleet's status ends 6 and names the host."""
-    before = fleet.run("status").host("h1")["vitals"]["counters"]["orders_sent_total"]
+    """K13: the trader lives and beats, has taken its orders back, and sends no more; the fleet's status ends 6 and names the host."""
     fleet.fault("h1", kind)
     assert until(lambda: fleet.run("status").code == ExitCode.MIXED, 20)
+    assert until(lambda: _vitals(fleet, "h1").working == 0, 10)
+    first = _vitals(fleet, "h1")
+    assert until(lambda: _vitals(fleet, "h1").beat_ns > first.beat_ns + 3 * NS_PER_S, 10), "the trader does not beat"
+    assert _vitals(fleet, "h1").counters["orders_sent_total"] == first.counters["orders_sent_total"]
     fleet.heal_all()
     assert until(lambda: fleet.run("status").code == 0, 30)
-    assert fleet.run("status").host("h1")["vitals"]["counters"]["orders_sent_total"] >= before
+
+
+def _vitals(fleet: FleetLab, host: str) -> Vitals:
+    vitals = read_vitals(HostLayout(fleet.root(host)).vitals_page("blue"))
+    assert vitals is not None
+    return vitals
 
 
 def test_a_halt_stops_and_a_resume_starts(fleet: FleetLab) -> None:

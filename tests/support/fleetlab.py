@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,10 @@ class FleetLab:
 
     def interrupted(self, *words: str, at: str, how: signal.Signals) -> Ended:
         """Run one and send it a signal when its progress says `at`."""
+        return self.midway(*words, at=at, act=lambda process: process.send_signal(how))
+
+    def midway(self, *words: str, at: str, act: Callable[[subprocess.Popen[str]], None]) -> Ended:
+        """Run one and do something to it, or to the hosts, when its progress says `at`."""
         process = subprocess.Popen(
             self.argv(*words), cwd=self.folder, env=_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -103,7 +107,7 @@ class FleetLab:
             for line in process.stderr:
                 seen.append(line)
                 if at in line:
-                    process.send_signal(how)
+                    act(process)
                     break
             rest, out = process.stderr.read(), process.stdout.read()
         return Ended(process.returncode, out, "".join(seen) + rest)
