@@ -125,7 +125,7 @@ def test_a_disk_that_fills_in_mid_run_leaves_a_named_state(fleet: FleetLab) -> N
     assert "h8" in ended.out
     fleet.heal_all()
     if ended.code == ExitCode.MIXED:
-        newest = fleet.must("runs", "list").document["runs"][-1]["run"]
+        newest = fleet.must("runs", "list").document["runs"][0]["run"]
         assert until(lambda: fleet.run("runs", "abort", newest).code == 0, 60)
     fleet.must("verify")
 
@@ -161,7 +161,7 @@ def test_an_old_process_beside_the_new_one_is_found(fleet: FleetLab) -> None:
     ended = deploy(fleet, NEW, code=ExitCode.MIXED)
     assert "h3" in [host["host"] for host in ended.document["hosts"] if host["problem"]]
     fleet.heal_all()
-    newest = fleet.must("runs", "list").document["runs"][-1]["run"]
+    newest = fleet.must("runs", "list").document["runs"][0]["run"]
     assert until(lambda: fleet.run("runs", "abort", newest).code == 0, 60)
 
 
