@@ -1,72 +1,39 @@
-"""The real three: a guard process, a trader process, a venue process. What is said to the guard happens at the venue."""
+"""A guard process, a trader process, a venue process. What is said to the guard happens at the venue."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.guardhost import GuardHost
-from tests.support.people import People
-from tests.support.processes import TraderProcess, VenueProcess
-from tests.support.trader import FLEET, KEY, SYMBOL, HostRoot
+from tests.support.three import Three, running
 from tests.support.wait import until
 from tradeops.base.clock import NS_PER_S, SystemClock
 from tradeops.contracts.directive import Verb
 from tradeops.contracts.status import MarkKind
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("guard-trader-venue")]
-FAST = {"strategy__requote": "50ms", "strategy__half_spread_ppm": 50, "strategy__tolerance_ppm": 30}
-FEED = {"kind": "generated", "quotes_per_s": 100, "trade_ppm": 300_000}
-
-
-@dataclass
-class Three:
-    """All up; the trader is halted until a permit."""
-
-    venue: VenueProcess
-    host: GuardHost
-    root: HostRoot
-    trader: TraderProcess
-
-    def trade(self) -> None:
-        """Armed by two people, with orders working."""
-        reply = self.host.post(self.host.people.permit(*self.kills()), wait_ms=20_000)
-        assert reply.accepted, (reply, self.host.status())
-        until(lambda: self.venue.working() > 0 and (self.host.status().working or 0) > 0, 20)
-
-    def kills(self) -> tuple[str, ...]:
-        """Those that stand."""
-        return tuple(mark.id for mark in self.host.status().marks if mark.kind is MarkKind.KILL)
-
-    def quiet(self) -> None:
-        """Nothing works at the venue, and no order comes any more."""
-        until(lambda: self.venue.working() == 0, 5)
-        before, now_ns = len(self.venue.orders()), SystemClock().monotonic_ns()
-        until(lambda: SystemClock().monotonic_ns() - now_ns > NS_PER_S // 2, 5)
-        assert len(self.venue.orders()) == before and self.venue.working() == 0
 
 
 @pytest.fixture
 def three(tmp_path: Path) -> Iterator[Three]:
-    """Started in the order of a real host: venue, guard, trader."""
-    venue = VenueProcess(tmp_path, symbols=[{"symbol": SYMBOL}], feed=FEED).start()
-    with contextlib.closing(GuardHost(tmp_path, people=People(operator=KEY, fleet=FLEET))) as host:
-        root = HostRoot(host.layout.root, ports=venue.doors).write()
-        host.write_host()
-        host.put(host.layout.policy_file, host.people.signed_policy())
-        host.start_guard()
-        trader = TraderProcess(root, **FAST).start()
-        try:
-            yield Three(venue, host, root, trader)
-        finally:
-            trader.kill()
-            venue.stop()
+    """All up, nobody has permitted anything."""
+    with running(tmp_path) as up:
+        yield up
+
+
+def test_many_kills_under_load_each_block_the_trader(tmp_path: Path) -> None:
+    """K03: a feed many times faster than it decides, orders working; each kill blocks and clears."""
+    with running(tmp_path, quotes_per_s=20_000) as busy:
+        for _ in range(5):
+            busy.trade()
+            reply = busy.host.kill()
+            assert reply.accepted and reply.blocked and reply.blocked_ms is not None and reply.blocked_ms < 1000
+            until(lambda: busy.host.status().clear, 5)
+        busy.quiet()
 
 
 def test_permit_trade_kill_restart_permit(three: Three) -> None:
