@@ -148,7 +148,9 @@ class CountJudge:
         lacking = self.seen.lacking(self.demand, self.beta)
         ruling = Ruling.FAIL if failing else Ruling.INCONCLUSIVE if lacking else Ruling.PASS
         text = "; ".join((*(failing or lacking or ("shown to be within its limits",)), *((note,) if note else ())))
-        needed = self._needed() if outlook and lacking else None if lacking else 0.0
+        needed = 0.0 if ruling is Ruling.PASS else None
+        if outlook and ruling is Ruling.INCONCLUSIVE:
+            needed = self._needed()
         return Evidence(
             name,
             ruling,

@@ -85,7 +85,7 @@ class Verdict(msgspec.Struct, frozen=True):
     baked_s: float
     bake_s: float
     exposure: float
-    exposure_min: float
+    exposure_min: int
     needed_s: float | None
     metrics: tuple[Evidence, ...]
     problems: dict[str, str]

@@ -194,12 +194,13 @@ def measures(spec: GateSpec, arms: Arms, past: Sequence[Delta]) -> list[Measure]
         elif not asked[name]:
             yield NotJudged(name)
         for own, demand in asked[name].items():
-            yield counted(own, demand, _count(metric, demand, arms, past))
+            yield counted(own, demand, count_of(metric, demand, sorted(arms.control), past))
 
     return [measure for name, metric in spec.metrics.items() for measure in of(name, metric)]
 
 
-def _count(metric: Metric, demand: Demand, arms: Arms, past: Sequence[Delta]) -> Count:
+def count_of(metric: Metric, demand: Demand, control: Sequence[str], past: Sequence[Delta]) -> Count:
+    """How the events of a demand are counted. control: hosts whose own quantile a limit may be; past: what stands for them."""
     if isinstance(metric, RatioMetric):
         return Events(metric.events, metric.per)
     if isinstance(metric, RateMetric):
@@ -207,6 +208,6 @@ def _count(metric: Metric, demand: Demand, arms: Arms, past: Sequence[Delta]) ->
     assert isinstance(metric, LatencyMetric)
     if demand.limit:
         return Over(metric.histogram, metric.limit)
-    over = OverControls(metric.histogram, None, quantile=metric.quantile, control=sorted(arms.control))
+    over = OverControls(metric.histogram, None, quantile=metric.quantile, control=control)
     over.freeze([delta.histograms[metric.histogram] for delta in past])
     return over

@@ -1,4 +1,4 @@
-"""What hosts did before their own switch: the comparison of a last wave, which has no control group."""
+"""What hosts did before their own switch: what a plan reckons with, and the comparison of a last wave, which has no control group."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from tradeops.gates.spec import GateSpec
 
 
 class Past:
-    """Takes in readings while the hosts still run their old releases. rounds: what they counted, to be handed to verdict.Gate."""
+    """Takes in readings while the hosts still run their old releases. rounds: what they counted, to be handed to verdict.Gate.
+
+    samples, problems: of the newest reading.
+    """
 
     def __init__(self, spec: GateSpec, releases: Mapping[str, str]) -> None:
-        self._intake = Intake(spec, Arms(releases))
+        # A process that has run for long is not in its warm-up when it is first seen.
+        self._intake = Intake(spec.model_copy(update={"warm_up": 0.0}), Arms(releases))
         self.rounds: list[Round] = []
+        self.samples: Mapping[str, Sample] = {}
+        self.problems: Mapping[str, str] = {}
 
     def feed(self, outcomes: Mapping[str, Outcome[Sample]], now_s: float) -> None:
         """Take in a reading; hosts that are not of this past may be in it."""
         own = {host: outcome for host, outcome in outcomes.items() if host in self._intake.arms.releases}
-        if closed := self._intake.feed(own, now_s).closed:
-            self.rounds.append(closed)
+        reading = self._intake.feed(own, now_s)
+        self.samples, self.problems = reading.good, reading.problems
+        if reading.closed:
+            self.rounds.append(reading.closed)

@@ -147,6 +147,7 @@ class GateSpec(Strict):
     is waited for.  min_exposure: signals or requests that the canary must have taken in.  restarts_max: of a canary's
     process.  start: the gauge with the process's start, whose change tells a restart.  age: the gauge with the age of what
     the host exports, where there is one.  active: the gauge that is 1 for the slot in force, where a host exports two.
+    undecided: what a plan does with a gate that will not decide at the current rate: refuse it, or go on and be held.
     """
 
     alpha: Share = 0.01
@@ -163,6 +164,7 @@ class GateSpec(Strict):
     age: Series | None = PREFIX + Gauge.VITALS_AGE_S
     active: Series | None = PREFIX + Gauge.TRADING
     exposure: Series = PREFIX + Counter.SIGNALS
+    undecided: Literal["refuse", "hold"] = "refuse"
     source: Source = ScrapeSource(kind="scrape")
     metrics: dict[MetricName, Metric] = Field(default_factory=default_metrics)
 

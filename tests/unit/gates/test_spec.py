@@ -23,6 +23,7 @@ restarts_max: 1
 start: process_start_time_seconds
 age: null
 active: null
+undecided: hold
 exposure: http_requests_total
 source: {kind: prometheus, url: "http://prometheus:9090/prom", match: 'job="shop"', host: instance, release: version}
 metrics:

@@ -1,0 +1,108 @@
+"""What a plan says of its gate: how long, and whether it can decide at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.support.gaterun import healthy, spec
+from tests.support.gates import HOSTS, LATENCY, OLD, Daemon, reading
+from tradeops.base.errors import UsageError
+from tradeops.contracts.metrics import PREFIX, Counter
+from tradeops.fleet.outcome import Failed
+from tradeops.gates.estimate import Estimate, estimate
+from tradeops.gates.past import Past
+from tradeops.gates.samples import BadSample
+from tradeops.gates.spec import GateSpec
+
+ERRORS = {"kind": "ratio", "events": PREFIX + Counter.ERRORS, "limit": "1%"}
+
+
+def observed(gate_spec: GateSpec, *, signals: float = 50, seconds: int = 60) -> Past:
+    """A minute of eight hosts under their old release; errors by `healthy`, scaled."""
+    fleet: Mapping[str, Daemon] = {host: Daemon(host, OLD) for host in HOSTS}
+    past = Past(gate_spec, dict.fromkeys(HOSTS, OLD))
+    for second in range(seconds + 1):
+        past.feed(reading(fleet, float(second)), float(second))
+        if signals == 50:
+            healthy(second, fleet)
+        else:
+            for daemon in fleet.values():
+                daemon.count(signals=signals, errors=signals / 500)
+    return past
+
+
+def of(gate_spec: GateSpec, past: Past, *, share: float = 1 / 8, control: bool = True, bake_s: float = 300.0) -> Estimate:
+    return estimate(gate_spec, past, share=share, control=control, bake_s=bake_s)
+
+
+def test_a_gate_that_decides_says_when() -> None:
+    """The bake, or the slowest metric; each with what it needs."""
+    found = of(spec(), observed(spec()))
+    assert found.seconds == 300
+    assert found.problems == ()
+    times = {one.name: one.seconds for one in found.metrics}
+    assert set(times) == {"error_rate", "reject_ratio", "order_placement_latency", "order_placement_latency_beside_control", "order_rate"}
+    assert times["reject_ratio"] == pytest.approx(3866 / 50, rel=0.02)
+    assert times["order_placement_latency"] == pytest.approx(386 / 50, rel=0.02)
+    assert found.metrics[1].text == "3,858 more in about 77 s, at a rate of 0"
+
+
+def test_how_long_a_little_of_the_flow_takes() -> None:
+    """One per cent of the flow and a margin of two: some 1,700 errors in all; a p99 in five minutes wants a hundred orders a second."""
+    gate_spec = spec(patience="30d", metrics={"error_rate": {**ERRORS, "margin": 2.0}})
+    (found,) = of(gate_spec, observed(gate_spec, signals=500), share=0.01).metrics
+    assert found.needed is not None
+    assert found.needed * 0.002 / 0.01 == pytest.approx(1700, rel=0.15)
+    gate_spec = spec(metrics={"latency": {"kind": "latency", "histogram": LATENCY, "limit": "500ms"}})
+    found = of(gate_spec, observed(gate_spec, signals=120 / 8), share=0.01).metrics[0]
+    assert found.seconds == pytest.approx(300, rel=0.1)
+
+
+def test_the_last_wave_is_reckoned_beside_its_own_past() -> None:
+    """All of the flow, and as much of the past."""
+    found = of(spec(), observed(spec()), share=1.0, control=False)
+    assert found.seconds == 300
+    assert {one.name: one.needed for one in found.metrics}["reject_ratio"] == pytest.approx(3866, rel=0.01)
+
+
+def test_a_metric_that_no_host_exports_is_an_error() -> None:
+    """flagger#892, before anything is touched."""
+    past = Past(spec(), dict.fromkeys(HOSTS, OLD))
+    past.feed({host: Failed(BadSample("it does not export tradeops_nonsense_total")) for host in HOSTS}, 0.0)
+    with pytest.raises(UsageError, match="cannot be judged: host-1: it does not export tradeops_nonsense_total; host-2:") as caught:
+        of(spec(), past)
+    assert caught.value.holds == "nothing was touched"
+
+
+def test_one_reading_is_no_rate() -> None:
+    """Two at least."""
+    with pytest.raises(UsageError, match="not read twice"):
+        of(spec(), observed(spec(), seconds=0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "signals", "what"),
+    [
+        ({}, 0, "nothing is taken in now: tradeops_signals_total does not rise"),
+        ({}, 0, "error_rate: nothing that it counts happens now"),
+        ({"metrics": {"error_rate": ERRORS}}, 0.5, "has 420 s with all its patience"),
+        ({}, 0.5, "order_placement_latency_beside_control: the control has observed 240, too few for its own quantile"),
+        ({"metrics": {"error_rate": {**ERRORS, "limit": "0.1%"}}}, 50, "error_rate: the fleet's own rate of 0.004 would not pass"),
+        (
+            {"metrics": {"p99": {"kind": "latency", "histogram": LATENCY, "limit": "9s"}}},
+            50,
+            "p99: the histogram has no bucket edge at or above 9 s",
+        ),
+    ],
+)
+def test_a_gate_that_can_never_decide_is_an_error_or_a_choice(changes: dict[str, object], signals: float, what: str) -> None:
+    """No traffic, too little of it, a limit that the fleet itself breaks, a histogram too short: refused, or held aloud."""
+    with pytest.raises(UsageError, match="the gate will not decide") as caught:
+        of(spec(**changes), observed(spec(**changes), signals=signals))
+    assert what in caught.value.what
+    assert "undecided: hold" in (caught.value.next or "")
+    chosen = spec(undecided="hold", **changes)
+    found = of(chosen, observed(chosen, signals=signals))
+    assert any(what in problem for problem in found.problems)

@@ -1,0 +1,104 @@
+"""Before a run: how long will its gate take at the current rate, and can it decide at all? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+
+import msgspec
+
+from tradeops.base.errors import UsageError
+from tradeops.gates.counts import Demand, Seen, exposure_needed
+from tradeops.gates.measures import count_of, demands
+from tradeops.gates.past import Past
+from tradeops.gates.rounds import Delta
+from tradeops.gates.spec import GateSpec, Metric
+
+ALONE_SHARE = 0.5
+"""A last wave is compared with as much of its own past as it has seen since."""
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """One judgement. needed: exposure of the canary until PASS, if it does as the fleet does now.  seconds: at the current rate.
+
+    None: it will not decide; `text` says why.
+    """
+
+    name: str
+    text: str
+    needed: float | None = None
+    seconds: float | None = None
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """seconds: until a verdict at the current rate; None: there will be none.  problems: why the gate will be held."""
+
+    seconds: float | None
+    metrics: tuple[Forecast, ...]
+    problems: tuple[str, ...] = ()
+
+
+def estimate(spec: GateSpec, past: Past, *, share: float, control: bool, bake_s: float) -> Estimate:
+    """past: of the whole fleet as it runs now.  share: of the fleet's exposure that the canary will have.  control: others stay
+    beside it.
+
+    Raises UsageError when a host does not export what the gate asks for, and, unless the playbook says `undecided: hold`, when
+    the gate will not decide in the bake's time and the gate's patience.
+    """
+    if past.problems:
+        told = [f"{host}: {problem}" for host, problem in sorted(past.problems.items())]
+        raise UsageError(
+            "the gate cannot be judged: " + "; ".join(told),
+            holds="nothing was touched",
+            next="let the hosts export it, or take the metric out of the playbook's gate",
+        )
+    if not past.rounds:
+        raise UsageError("the fleet was not read twice: the gate's time cannot be reckoned", holds="nothing was touched")
+    seconds = past.rounds[-1].end_s - past.rounds[0].start_s
+    total = reduce(_plus, [closed.canary for closed in past.rounds])
+    forecasts = tuple(_forecasts(spec, past, total, seconds, share=share, control=control))
+    taken_s = share * total.values[spec.exposure] / seconds
+    waits = [bake_s, spec.min_exposure / taken_s if taken_s else None, *(one.seconds for one in forecasts)]
+    problems = [f"{one.name}: {one.text}" for one in forecasts if one.seconds is None]
+    if not taken_s:
+        problems.insert(0, f"nothing is taken in now: {spec.exposure} does not rise")
+    known = [wait for wait in waits if wait is not None]
+    if len(known) == len(waits) and max(known) > bake_s + spec.patience:
+        problems.append(f"it needs {max(known):,.0f} s, and has {bake_s + spec.patience:,.0f} s with all its patience")
+    if problems and spec.undecided == "refuse":
+        raise UsageError(
+            "the gate will not decide: " + "; ".join(problems),
+            holds="nothing was touched",
+            next="lengthen the bake, give the canary more of the flow, widen a margin, or write `undecided: hold` into the gate",
+        )
+    return Estimate(max(known) if len(known) == len(waits) else None, forecasts, tuple(problems))
+
+
+def _forecasts(spec: GateSpec, past: Past, total: Delta, seconds: float, *, share: float, control: bool) -> Iterator[Forecast]:
+    for name, metric in spec.metrics.items():
+        for own, demand in demands(name, metric, compared=True).items():
+            yield _forecast(own, metric, demand, spec, past, total, seconds / share, share if control else ALONE_SHARE)
+
+
+def _forecast(
+    name: str, metric: Metric, demand: Demand, spec: GateSpec, past: Past, total: Delta, seconds: float, pair_share: float
+) -> Forecast:
+    """seconds: that the canary takes for what the fleet took in.  pair_share: the canary's of all that is compared."""
+    count = count_of(metric, demand, sorted(past.samples), ())
+    count.see(past.samples)
+    pair = count.pair(total, None)
+    if pair is None:
+        return Forecast(name, count.note)
+    fleet, _ = pair
+    if fleet.rate is None:
+        return Forecast(name, "nothing that it counts happens now")
+    needed = exposure_needed(demand, 1 - spec.confidence, Seen.of(demand), rate=fleet.rate, share=pair_share)
+    if needed is None:
+        return Forecast(name, f"the fleet's own rate of {fleet.rate:.3g} would not pass")
+    needed_s = needed * seconds / fleet.exposure
+    return Forecast(name, f"{needed:,.0f} more in about {needed_s:,.0f} s, at a rate of {fleet.rate:.3g}", needed, needed_s)
+
+
+def _plus(a: Delta, b: Delta) -> Delta:
+    values = {name: value + b.values[name] for name, value in a.values.items()}
+    return Delta(values, {name: buckets.combine(b.histograms[name], 1) for name, buckets in a.histograms.items()})
