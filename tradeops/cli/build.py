@@ -29,6 +29,7 @@ def build(
     from tradeops.release.build import Source
     from tradeops.release.build import build as make
     from tradeops.release.daemon import Ingredients
+    from tradeops.release.deadcode import remarks
     from tradeops.release.definition import load_definition
     from tradeops.release.ledger import FlagLedger
 
@@ -42,6 +43,9 @@ def build(
         stored = make(Source(described, folder, ingredients), c.store, c.signer, ledger, now_ns=c.clock.wall_ns(), number=number)
         pair.detail |= {"release": stored.id}
     part = stored.manifest.predicate
+    ours = [(one.id, one.manifest.predicate) for one in c.store.list() if one.manifest.predicate.service == part.service]
+    before = c.store.manifest(part.previous).predicate if part.previous else None
+    said = remarks(part, before, ours, ledger.flags(), now_ns=c.clock.wall_ns())
     return Report(
         "build",
         f"{part.service} {part.version} is release {short(stored.id)}",
@@ -50,8 +54,9 @@ def build(
                 ("release", "number", "files", "bytes"), [(stored.id, part.number, len(part.files), sum(file.size for file in part.files))]
             ),
         ),
+        lines=said,
         next=f"tradeops deploy {short(stored.id)}",
-        data={"release": stored.id, "service": part.service, "version": part.version, "number": part.number},
+        data={"remarks": list(said), "release": stored.id, "service": part.service, "version": part.version, "number": part.number},
     )
 
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "backup": Command("backup", "backup", "Write the fleet's state into one file, and read it back."),
     "restore": Command("backup", "restore", "Unpack a backup whole, or not at all."),
     "demo": Command("demo", "demo", "The whole story on a local lab of eight hosts."),
+    "drill": Command("drill", "drill", "Rehearsals on a lab of their own: knight."),
     "trader": Command("daemons", "trader", "Run the trading daemon here."),
     "guard": Command("daemons", "guard", "Run a host's guard here."),
     "venue": Command("daemons", "venue", "Run the simulated exchange here."),

@@ -1,11 +1,12 @@
-"""`demo`: the whole story on a local lab."""
+"""`demo`: the whole story on a local lab; and how any story that is played on one is told."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,18 +14,24 @@ from tradeops.base.errors import ExitCode
 from tradeops.cli.options import context
 from tradeops.cli.report import NO, YES, Report, table
 
+if TYPE_CHECKING:
+    from tradeops.drills.story import Done
 
-def demo(
-    ctx: typer.Context,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the lab up to play with.")] = False,
-    folder: Annotated[Path | None, typer.Option("--folder", help="Where to play [a temporary folder]")] = None,
-) -> Report:
+Keep = Annotated[bool, typer.Option("--keep", help="Leave the lab up to play with.")]
+Folder = Annotated[Path | None, typer.Option("--folder", help="Where to play [a temporary folder]")]
+
+
+def demo(ctx: typer.Context, keep: Keep = False, folder: Folder = None) -> Report:
     """Eight hosts on this machine: deployed, proved, broken on purpose, refused, killed, permitted again."""
     from tradeops.drills.demo import demo as play
-    from tradeops.drills.demo import document
 
+    return perform(ctx, "demo", play, keep=keep, folder=folder)
+
+
+def perform(ctx: typer.Context, command: str, play: Callable[..., tuple[Done, ...]], *, keep: bool, folder: Path | None) -> Report:
+    """Play a story and tell what each act came to."""
     c = context(ctx)
-    place = folder or Path(tempfile.mkdtemp(prefix="tradeops-demo-"))
+    place = folder or Path(tempfile.mkdtemp(prefix=f"tradeops-{command}-"))
     place.mkdir(parents=True, exist_ok=True)
     done = play(place, c.clock, c.printer.line, keep=keep)
     ok = all(each.ok for each in done)
@@ -36,11 +43,12 @@ def demo(
     ]
     title = f"{sum(each.ok for each in done)} of {len(done)} acts as expected, {sum(each.seconds for each in done):.0f} s"
     where = f"the lab is up: cd {place}; end it with `tradeops lab down`" if keep else f"what is left lies in {place}" if not ok else ""
+    data: dict[str, Any] = {"acts": [each.document() for each in done]}
     return Report(
-        "demo",
+        command,
         title,
         ExitCode.PROVED if ok else ExitCode.INTERNAL,
         tables=(table(("act", "expected", "exit", "s", "command"), rows),),
         next=where,
-        data=document(done),
+        data=data,
     )

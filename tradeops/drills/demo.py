@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tradeops.base.clock import Clock
 from tradeops.base.errors import ExitCode
 from tradeops.drills.releases import BROKEN, write_services
-from tradeops.drills.story import RELEASE, Act, Done, Stage
+from tradeops.drills.story import RELEASE, Act, Done, Stage, on_a_lab
 
-SCHEMA = "tradeops/demo/v1"
 HOSTS = 8
 
 
@@ -26,7 +24,7 @@ def acts() -> tuple[Act, ...]:
             release=1,
             trading=0,
         ),
-        *_permit("permit", "Two people with two keys permit trading."),
+        *permit_acts("permit", "Two people with two keys permit trading."),
         Act("release 2", "Build a second release.", ("build", "service-2", "--as", "operator-1")),
         Act(
             "deploy 2",
@@ -67,11 +65,12 @@ def acts() -> tuple[Act, ...]:
         ),
         Act("restart", "Restart every daemon of every host.", ("lab", "restart")),
         Act("still halted", "What is durable is the permission to trade, and it is gone.", ("status",), trading=0),
-        *_permit("permit again", "Two people start it again, naming the kill that they end."),
+        *permit_acts("permit again", "Two people start it again, naming the kill that they end."),
     )
 
 
-def _permit(name: str, says: str) -> tuple[Act, ...]:
+def permit_acts(name: str, says: str) -> tuple[Act, ...]:
+    """Two people let all hosts trade."""
     asked = ("permit", "--all", "--cause", "demo", "--out", f"{name.replace(' ', '-')}.json", "--as", "operator-1")
     signed = ("permit", "--sign", f"{name.replace(' ', '-')}.json", "--as", "risk-1")
     return (
@@ -82,17 +81,4 @@ def _permit(name: str, says: str) -> tuple[Act, ...]:
 
 def demo(folder: Path, clock: Clock, tell: Callable[[str], None], *, keep: bool) -> tuple[Done, ...]:
     """Play the story in `folder`; the lab is taken down at the end unless `keep` or it could not be."""
-    stage = Stage(folder, clock, tell)
-    up = Act("lab", f"Start {HOSTS} hosts and a venue on this machine.", ("lab", "up", "--driver", "local", "--hosts", str(HOSTS), "."))
-    done = stage.play([up])
-    if done[-1].ok:
-        write_services(folder)
-        done += stage.play(acts())
-    if not keep:
-        done += stage.play([Act("lab down", "Take the lab down.", ("lab", "down"))])
-    return tuple(done)
-
-
-def document(done: tuple[Done, ...]) -> dict[str, Any]:
-    """What `--json` prints."""
-    return {"schema": SCHEMA, "ok": all(each.ok for each in done), "acts": [each.document() for each in done]}
+    return on_a_lab(Stage(folder, clock, tell), HOSTS, write_services, acts(), keep=keep)

@@ -15,13 +15,18 @@ VERSIONS = (1, 2, 3, BROKEN)
 
 def write_services(folder: Path) -> None:
     """`service-N/` with service.yml and config/trader.yml for the fleet file in `folder`. Raises ConfigError, OSError."""
+    for version in VERSIONS:
+        write_service(folder, f"service-{version}", version)
+
+
+def write_service(folder: Path, name: str, version: int, more: str = "") -> None:
+    """One of them as `name/`. more: further lines of its service.yml. Raises ConfigError, OSError."""
     binding = next(iter(load_fleet(folder / "fleet.yml").bindings.values()))
     usual = (package_folder() / "trader" / "example.yml").read_text(encoding="utf-8")
-    for version in VERSIONS:
-        service = folder / f"service-{version}"
-        (service / "config").mkdir(parents=True, exist_ok=True)
-        (service / "service.yml").write_text(_definition(version, binding), encoding="utf-8")
-        (service / "config" / "trader.yml").write_text(_config(version, usual), encoding="utf-8")
+    service = folder / name
+    (service / "config").mkdir(parents=True, exist_ok=True)
+    (service / "service.yml").write_text(_definition(version, binding) + more, encoding="utf-8")
+    (service / "config" / "trader.yml").write_text(_config(version, usual), encoding="utf-8")
 
 
 def _definition(version: int, binding: Binding) -> str:

@@ -31,6 +31,7 @@ class Act:
     """name, says: for the person.  argv: after `tradeops`.  trading: how many hosts must trade afterwards, None: not asked.
 
     release: number of the release that RELEASE stands for.  names: what the command's words must contain, as the odd host.
+    check: what must hold afterwards besides; it says why it does not, or nothing.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Act:
     trading: int | None = None
     release: int | None = None
     names: str = ""
+    check: Callable[[Stage], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ class Stage:
     """Where acts are played: a folder with a fleet file. tell: one line for the person who watches."""
 
     def __init__(self, folder: Path, clock: Clock, tell: Callable[[str], None]) -> None:
-        self._folder = folder
-        self._clock = clock
-        self._tell = tell
+        self.folder = folder
+        self.clock = clock
+        self.tell = tell
 
     def play(self, acts: Sequence[Act]) -> list[Done]:
         """Every act in turn; the first that is not as expected is the last."""
@@ -99,7 +101,7 @@ class Stage:
         try:
             return subprocess.run(
                 command,
-                cwd=self._folder,
+                cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -112,23 +114,23 @@ class Stage:
 
     def _play(self, act: Act) -> Done:
         argv = self._argv(act)
-        self._tell("")
-        self._tell(f"== {act.says}")
-        self._tell(f"$ {spell(argv)}")
-        began_ns = self._clock.monotonic_ns()
+        self.tell("")
+        self.tell(f"== {act.says}")
+        self.tell(f"$ {spell(argv)}")
+        began_ns = self.clock.monotonic_ns()
         finished = self.run(argv)
-        seconds = (self._clock.monotonic_ns() - began_ns) / NS_PER_S
+        seconds = (self.clock.monotonic_ns() - began_ns) / NS_PER_S
         words = (finished.stdout + finished.stderr).rstrip()
         for line in words.splitlines()[-_TAIL_LINES:]:
-            self._tell(f"  {line}")
+            self.tell(f"  {line}")
         problem = self._problem(act, finished.returncode, words)
-        self._tell(f"  exit {finished.returncode} in {seconds:.1f} s" + (f" - NOT AS EXPECTED: {problem}" if problem else ", as expected"))
+        self.tell(f"  exit {finished.returncode} in {seconds:.1f} s" + (f" - NOT AS EXPECTED: {problem}" if problem else ", as expected"))
         return Done(act, spell(argv), finished.returncode, seconds, problem)
 
     def _argv(self, act: Act) -> tuple[str, ...]:
         if act.release is None:
             return act.argv
-        found = Store(load_fleet(self._folder / "fleet.yml").state.releases).list()
+        found = Store(load_fleet(self.folder / "fleet.yml").state.releases).list()
         release = next(short(one.id) for one in found if one.manifest.predicate.number == act.release)
         return tuple(release if word == RELEASE else word for word in act.argv)
 
@@ -137,7 +139,8 @@ class Stage:
             return f"exit {exit_code}, {int(act.expected)} expected"
         if act.names not in words:
             return f"it does not name {act.names}"
-        return "" if act.trading is None else self._trading_problem(act.trading)
+        problem = "" if act.trading is None else self._trading_problem(act.trading)
+        return problem or (act.check(self) if act.check else "")
 
     def _trading_problem(self, expected: int) -> str:
         """Ask the fleet itself how many hosts trade."""
@@ -148,3 +151,15 @@ class Stage:
         except (ValueError, KeyError, TypeError):
             return f"status cannot be read: {answer.stdout[:200]}{answer.stderr[:200]}"
         return "" if trading == expected else f"{trading} hosts trade, {expected} expected"
+
+
+def on_a_lab(stage: Stage, hosts: int, prepare: Callable[[Path], None], acts: Sequence[Act], *, keep: bool) -> tuple[Done, ...]:
+    """The acts on a local lab of so many hosts, which is taken down at the end unless `keep`. prepare: what lies beside its fleet file."""
+    up = Act("lab", f"Start {hosts} hosts and a venue on this machine.", ("lab", "up", "--driver", "local", "--hosts", str(hosts), "."))
+    done = stage.play([up])
+    if done[-1].ok:
+        prepare(stage.folder)
+        done += stage.play(acts)
+    if not keep:
+        done += stage.play([Act("lab down", "Take the lab down.", ("lab", "down"))])
+    return tuple(done)

@@ -14,7 +14,7 @@ from tradeops.base.durable import write_atomic
 from tradeops.contracts.codec import decode
 from tradeops.contracts.host import HostFile
 from tradeops.contracts.layout import HostLayout
-from tradeops.lab import processes
+from tradeops.lab import powerpeg, processes
 from tradeops.lab.errors import LabError, LabMisused
 from tradeops.lab.kinds import number
 from tradeops.lab.state import Fault, LabHost
@@ -146,18 +146,35 @@ def _turn_last_bit(host: LabHost, path: Path) -> None:
 
 def _extra_process(hands: Hands, host: LabHost, settings: dict[str, str]) -> Fault:
     """A process in the tree of a release, an older one than the running when there is one."""
+    tree = _old_tree(hands, host, settings["release"])
+    return _spawned(hands, host, tree, [host.interpreter, "-I", "-c", _IDLE, tree])
+
+
+def _power_peg(hands: Hands, host: LabHost, settings: dict[str, str]) -> Fault:
+    """The same, and it trades."""
+    tree, slot = _old_tree(hands, host, settings["release"]), next(iter(host_file(hands, host).units))
+    bounds = {name: number(settings, name, 1, powerpeg.ORDERS_MAX) for name in ("parents", "orders")}
+    argv = powerpeg.argv(host.interpreter, root=host.root, slot=slot, tree=tree, host=host.name, settings=bounds)
+    return _spawned(hands, host, tree, argv)
+
+
+def _old_tree(hands: Hands, host: LabHost, release: str) -> str:
+    """The tree of the release that was asked for, or of one that is not the running, as the host calls it."""
     layout, who = HostLayout(Path(host.root)), host_file(hands, host)
     releases = hands.path(host, layout.releases)
     names = sorted(path.name for path in releases.iterdir() if (path / "tree").is_dir()) if releases.is_dir() else []
     current = {hands.path(host, layout.slot(slot) / "current").name for slot in who.units}
-    wanted = settings["release"].removeprefix("sha256:")
+    wanted = release.removeprefix("sha256:")
     chosen = [name for name in names if name.startswith(wanted)] if wanted else [n for n in names if n not in current] or names
     if not chosen:
         raise LabMisused("has no such release" if wanted else "has no release", where=host.name, next="deploy one first")
-    tree = str(layout.releases / chosen[0] / "tree")
+    return str(layout.releases / chosen[0] / "tree")
+
+
+def _spawned(hands: Hands, host: LabHost, tree: str, argv: list[str]) -> Fault:
+    who = host_file(hands, host)
     said = {"TRADEOPS_ROOT": host.root, "TRADEOPS_SLOT": next(iter(who.units))}
-    proc = hands.spawn(host, [host.interpreter, "-I", "-c", _IDLE, tree], who.trader_user, said)
-    return Fault(host.name, "", {"release": chosen[0]}, (proc,))
+    return Fault(host.name, "", {"release": Path(tree).parent.name}, (hands.spawn(host, argv, who.trader_user, said),))
 
 
 def _end_processes(hands: Hands, host: LabHost, fault: Fault) -> None:
@@ -199,5 +216,6 @@ COMMON: dict[str, tuple[Inject, Heal]] = {
     "trader-kill": (_kill, _start),
     "changed-file": (_change_file, _restore_file),
     "extra-process": (_extra_process, _end_processes),
+    "power-peg": (_power_peg, _end_processes),
     "clock": (_skew, _unskew),
 }

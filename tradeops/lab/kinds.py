@@ -43,6 +43,11 @@ KINDS = {
         Kind("host-key", "sshd shows another host key"),
         Kind("changed-file", "one bit of one file of the running release differs", settings={"slot": "", "file": ""}),
         Kind("extra-process", "an old process of the service is still there", settings={"release": ""}),
+        Kind(
+            "power-peg",
+            "old code sends child orders without end",
+            settings={"release": "", "parents": "27", "orders": "20000"},
+        ),
         Kind("clock", "the host's clock is off", settings={"ms": "60000"}),
     )
 }
