@@ -78,7 +78,7 @@ def _conflict(crew: Crew, name: str) -> FlagConflict | None:
         "going back is not safe: " + "; ".join(clashes),
         where=name,
         holds="the host stays halted on the new release",
-        next="turn the flag off by an overlay, see no order working, then `tradeops runs abort`",
+        next="`tradeops flags disable` what is named, see no order working, then `tradeops runs abort`",
     )
 
 

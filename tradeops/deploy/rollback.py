@@ -53,5 +53,5 @@ def refuse_conflicts(site: Site, release: str, facts: Mapping[str, Facts]) -> No
             + "\n".join(f"{name}: {words}" for name, words in found.items()),
             where=", ".join(found),
             holds="nothing was touched; the fleet stays as it is",
-            next="`tradeops halt --all`, turn the flag off by an overlay, then roll back",
+            next="`tradeops halt --all`, `tradeops flags disable` what is named, then roll back",
         )

@@ -97,6 +97,20 @@ def test_an_unknown_flag_starts_halted(host: HostRoot, start: Start) -> None:
     assert any("old-path is unknown" in warning for warning in vitals.warnings)
 
 
+@pytest.mark.parametrize("beside_slot", [True, False])
+def test_a_tombstone_starts_halted(host: HostRoot, start: Start, beside_slot: bool) -> None:
+    """D05: a release from before the flag was retired: whether the overlay came with a switch or to the guard, it does not trade."""
+    place = host.layout.slot(SLOT) / "overlay.json" if beside_slot else host.layout.overlay_file
+    place.write_bytes(overlay_file(overlay(3, flags_retired=(MEAN_FLAG.id,))))
+    desk = start()
+    desk.log_on()
+    desk.subscribe()
+    desk.quotes()
+    desk.permit()
+    assert desk.session.orders() == []
+    assert desk.rooms.standing.reasons == {"flags": "flag lean-to-mean is a tombstone"}
+
+
 @pytest.mark.parametrize(
     ("budgets", "said"),
     [({}, "no positive value for gross_notional"), ({"gross_notional": UNIT, "sector": 1}, "nothing reads the limits sector")],
