@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tests.sim.guard import SimGuard
 from tests.sim.refusal import refusal
 from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.base.digest import digest_bytes
@@ -20,10 +21,12 @@ from tradeops.contracts.flags import active_flags
 from tradeops.contracts.identity import Identity, IdentityReport
 from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.metrics import flag_hits
-from tradeops.contracts.status import Check, Health, Mark, MarkKind, Status, Vitals
+from tradeops.contracts.status import Check, Health, Mark, Status, Vitals
+from tradeops.guard.admit import Refusal
 
 ROOT = "/opt/tradeops"
 SLOT = "blue"
+UNSIGNED = Envelope("", ())
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,6 @@ class SimHost:
     survivors: list[SimProcess] = field(default_factory=list)
     lock: tuple[str, int, int] | None = None
     fence: int = 0
-    marks: list[Mark] = field(default_factory=list)
     journal: list[dict[str, Any]] = field(default_factory=list)
     witnesses: list[dict[str, Any]] = field(default_factory=list)
     announced: str = ""
@@ -68,6 +70,14 @@ class SimHost:
     kind: str = "vitals"
     roster: Envelope | None = None
 
+    def __post_init__(self) -> None:
+        self.guard = SimGuard(self.clock)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Why it does not trade."""
+        return self.guard.at().marks
+
     # ---- truth, for invariants -------------------------------------------------------------------------------------
 
     def runs(self) -> str | None:
@@ -76,7 +86,7 @@ class SimHost:
 
     def trading(self) -> bool:
         """Whether orders can leave this host."""
-        return not self.marks and bool(self.process or self.survivors)
+        return self.guard.trades() and bool(self.process or self.survivors)
 
     # ---- agent -----------------------------------------------------------------------------------------------------
 
@@ -91,7 +101,7 @@ class SimHost:
     def _check_lock(self, run: str | None, fence: int | None) -> None:
         if fence is None or fence < self.fence:
             raise refusal(Code.FENCED, self.name, f"fence {fence} is older than {self.fence}")
-        if self.lock is None or self.lock[2] < self.clock.monotonic_ns() or self.lock[0] != run:
+        if self._lock_now() is None or self.lock is None or self.lock[0] != run:
             raise refusal(Code.LOCKED, self.name, "the lease is not held")
 
     def _do_facts(self, **_: Any) -> dict[str, Any]:
@@ -112,7 +122,7 @@ class SimHost:
                 previous=self.previous,
                 releases=tuple(sorted(self.releases)),
                 highest_number=max((self.manifests[r].predicate.number for r in self.releases), default=0),
-                marks=tuple(self.marks),
+                marks=self.marks,
                 lock=self._lock_now(),
                 fence=self.fence,
                 roster_number=self.roster_number,
@@ -165,6 +175,8 @@ class SimHost:
 
     def _do_assemble(self, *, release: str, **_: Any) -> dict[str, Any]:
         self._need_disk()
+        if release in self.releases and "damaged_target" in self.faults:
+            raise refusal(Code.DIGEST, self.name, "lib/risk.py is not the file that was signed")
         lacking = {file.digest for file in self.manifests[release].predicate.files} - self.blobs
         if lacking:
             raise refusal(Code.DIGEST, self.name, f"{len(lacking)} files of the release are not here")
@@ -297,7 +309,7 @@ class SimHost:
             host=self.name,
             fleet=self.fleet,
             trading=self.trading(),
-            marks=tuple(self.marks),
+            marks=self.marks,
             permit=None,
             vitals=self._vitals(),
             vitals_age_ms=20.0,
@@ -317,40 +329,33 @@ class SimHost:
         feed = "no" if "feed_dead" in self.faults else "yes"
         return Health("tradeops/health/v1", self.name, feed == "yes", (Check("feed", feed, "quotes are fresh"),))
 
-    def direct(self, directive: Directive) -> DirectiveReply:
+    def direct(self, directive: Directive, envelope: Envelope = UNSIGNED) -> DirectiveReply:
         """POST /v1/directives, already verified."""
-        if directive.verb is Verb.RESUME:
-            self.marks = [mark for mark in self.marks if mark.id not in directive.ends or mark.kind is MarkKind.KILL]
-        elif directive.verb is Verb.OVERLAY:
-            if directive.args["overlay"]["number"] <= self.overlay:
-                said = f"overlay {self.overlay} is in force"
-                return DirectiveReply("tradeops/directive-reply/v1", directive.id, self.name, False, code="older", error=said)
-            self._take_overlay(directive)
-        elif directive.verb is Verb.PERMIT:
-            self.marks = [mark for mark in self.marks if mark.id not in directive.ends]
-        else:
-            kind = MarkKind.KILL if directive.verb is Verb.KILL else MarkKind.HALT
-            if all(mark.id != directive.id for mark in self.marks):
-                self.marks.append(
-                    Mark(kind, directive.id, directive.run or "operator-1", directive.reason, self.clock.wall_ns(), directive.run)
-                )
-            if self.kind == "url":
-                self.process = None
+        taken = self._take_overlay(directive) if directive.verb is Verb.OVERLAY else self.guard.direct(directive, envelope)
+        if self.kind == "url" and self.marks:
+            self.process = None
         status = self.status()
+        no = taken if isinstance(taken, Refusal) else None
         return DirectiveReply(
             "tradeops/directive-reply/v1",
             directive.id,
             self.name,
-            True,
+            no is None,
+            already=taken is True,
             blocked=status.blocked,
             clear=status.clear,
             working=status.working,
+            code=no.code if no else "",
+            error=no.what if no else "",
             roster_number=self.roster_number,
         )
 
-    def _take_overlay(self, directive: Directive) -> None:
+    def _take_overlay(self, directive: Directive) -> Refusal | bool:
         overlay = msgspec.convert(directive.args["overlay"], Overlay)
+        if overlay.number <= self.overlay:
+            return Refusal("older", f"overlay {self.overlay} is in force")
         self.overlay, self.flags_off, self.flags_retired = overlay.number, overlay.flags_off, overlay.flags_retired
+        return False
 
     def _blocked(self) -> bool:
         return bool(self.marks) and not ("trader_hung" in self.faults and self.process)

@@ -120,6 +120,8 @@ def test_a_release_that_ends_an_overlay_yet_to_come_is_refused(world: World) -> 
 def test_a_service_that_tells_no_hits_turns_no_flag_on(tmp_path: Path) -> None:
     """No data is never a pass."""
     world = World(tmp_path)
+    for host in world.truth.values():
+        host.kind = "url"
     foreign = Start(("./serve",), identity="/identity")
     assert try_deploy(world, world.release(1, flags=(OFF,), start=foreign))[0] == ExitCode.PROVED
     with pytest.raises(Refused, match="does not tell"):

@@ -61,7 +61,7 @@ def test_the_plan_binds_the_deploy(world: World) -> None:
 
 def test_the_plan_says_what_changes(world: World) -> None:
     """Flags, limits, new bytes, a mixed fleet and halted hosts are named before anything is done."""
-    world.truth["h2"].marks.append(Mark(MarkKind.HALT, "halt", "operator-1", "x", 0))
+    world.truth["h2"].guard.mark(Mark(MarkKind.HALT, "halt", "operator-1", "x", 0))
     world.truth["h3"].reboot()
     world.truth["h3"].linked = None
     drawn = plan(world.site(), world.release(5, flags=(Flag("rlp", "m"),)), ROLLING)
@@ -119,7 +119,7 @@ def test_abort_of_a_run_whose_host_another_run_holds(world: World) -> None:
         try_deploy(world, world.new)
     world.revive()
     world.truth["h6"].lock = ("other", 99, world.clock.monotonic_ns() + 10**12)
-    assert try_abort(world)[0] == ExitCode.MIXED
+    assert try_abort(world)[0] == ExitCode.LOCKED
 
 
 def test_abort_names_the_host_that_cannot_go_back(world: World) -> None:
@@ -138,7 +138,7 @@ def test_abort_names_the_host_that_cannot_go_back(world: World) -> None:
 
 def _kill_all(world: World) -> None:
     for host in world.truth.values():
-        host.marks.append(Mark(MarkKind.KILL, "kill-9", "operator-2", "stop", 0))
+        host.guard.mark(Mark(MarkKind.KILL, "kill-9", "operator-2", "stop", 0))
         host.fence += 1
 
 

@@ -39,7 +39,7 @@ def test_it_is_proved_without_being_halted(world: World) -> None:
 @pytest.mark.parametrize("kind", [MarkKind.KILL, MarkKind.UNARMED, MarkKind.HALT])
 def test_where_a_mark_stands_it_is_not_deployed(world: World, kind: MarkKind) -> None:
     """K06, K07: exit 9, nothing touched; two people permit it first."""
-    world.truth["h4"].marks.append(Mark(kind, "mark-1", "operator-2", "stop", 0))
+    world.truth["h4"].guard.mark(Mark(kind, "mark-1", "operator-2", "stop", 0))
     code, ending = try_deploy(world, world.new)
     assert code == ExitCode.REFUSED
     assert_truth(world, code, ending, world.old, world.new, world.pids)
@@ -77,7 +77,7 @@ def test_a_kill_in_the_middle_ends_it_everywhere(world: World, phase: str) -> No
 
     def kill() -> None:
         for host in world.truth.values():
-            host.marks.append(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
+            host.guard.mark(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
             host.process = None
 
     world.when(phase, kill)
@@ -85,7 +85,7 @@ def test_a_kill_in_the_middle_ends_it_everywhere(world: World, phase: str) -> No
     assert code in (ExitCode.KILLED, ExitCode.MIXED)
     assert not any(host.process for host in world.truth.values())
     for host in world.truth.values():
-        host.marks.clear()
+        host.guard.clear()
     assert try_abort(world)[0] == ExitCode.PROVED
     assert {host.runs() for host in world.truth.values()} == {world.old}
 
@@ -102,6 +102,6 @@ def test_abort_after_the_operator_died(world: World) -> None:
 
 def test_past_the_doors_it_is_not_started_where_it_may_not(world: World) -> None:
     """The host itself refuses."""
-    world.truth["h1"].marks.append(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
+    world.truth["h1"].guard.mark(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
     assert force_deploy(world, world.new).exit_code == ExitCode.MIXED
     assert world.truth["h1"].process is None

@@ -13,10 +13,10 @@ from tests.sim.world import FLEET, OperatorDied, World
 from tradeops.base.errors import ExitCode, Refused, UsageError
 from tradeops.contracts.directive import ALL_HOSTS, Verb
 from tradeops.contracts.status import Mark, MarkKind
-from tradeops.deploy.abort import abort
 from tradeops.deploy.asked import release_before
 from tradeops.deploy.journal import list_runs
 from tradeops.deploy.rollback import rollback
+from tradeops.deploy.takeup import abort
 from tradeops.safety.directives import compose, sign
 from tradeops.safety.kill import Roads, Swept, kill
 from tradeops.safety.permit import refusals
@@ -38,8 +38,8 @@ def test_a_run_that_ended_well_is_not_aborted(world: World) -> None:
     """D13: undoing a finished run is a rollback, with its guard; neither the newest nor an older run is aborted."""
     site = world.site()
     for journal in list_runs(site.runs):
-        with pytest.raises(Refused, match="nothing to abort"):
-            abort(site, journal, ROLLING)
+        with pytest.raises(Refused, match="nothing to take up"):
+            abort(site, journal)
     assert world.pids_now() == world.pids
 
 
@@ -54,7 +54,7 @@ def test_a_dead_run_that_was_followed_by_a_good_one_is_not_aborted(world: World)
     world.clock.sleep_s(200)
     assert try_deploy(world, third)[0] == ExitCode.PROVED
     with pytest.raises(Refused, match="followed by"):
-        abort(world.site(), died, ROLLING)
+        abort(world.site(), died)
 
 
 def test_abort_does_not_touch_hosts_that_run_something_else(world: World) -> None:
@@ -87,7 +87,7 @@ def test_a_guard_that_does_not_answer_is_found_before_anything_is_touched(world:
 def test_a_release_that_trips_its_own_watchdog_is_taken_back(world: World) -> None:
     """A halt that comes while the first host starts to trade again is a failure of the release, not a finished deploy."""
     trip = Mark(MarkKind.HALT, "trip-1", "reconciliation", "position ABC: trader 1, drop copy 2", 0)
-    world.when("resume", partial(world.truth["h1"].marks.append, trip))
+    world.when("resume", partial(world.truth["h1"].guard.mark, trip))
     code, ending = try_deploy(world, world.release(3))
     assert code in (ExitCode.MIXED, ExitCode.BROUGHT_BACK)
     assert ending and "resume failed on h1" in ending.title

@@ -162,7 +162,7 @@ def test_a_kill_stops_the_run_where_it_is(world: World, phase: str) -> None:
 
     def kill() -> None:
         for host in world.truth.values():
-            host.marks.append(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
+            host.guard.mark(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
 
     world.when(phase, kill)
     code, ending = try_deploy(world, world.new)
@@ -176,6 +176,7 @@ def test_a_latch_over_ssh_fences_the_run(world: World) -> None:
 
     def latch() -> None:
         world.truth["h3"].fence += 1
+        world.truth["h3"].guard.mark(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
 
     world.when("drain", latch)
     code, _ = try_deploy(world, world.new)
@@ -185,7 +186,7 @@ def test_a_latch_over_ssh_fences_the_run(world: World) -> None:
 def test_a_killed_fleet_can_be_repaired_and_stays_halted(world: World) -> None:
     """Deploying to hosts that carry a kill ends proved, halted (design: run)."""
     for host in world.truth.values():
-        host.marks.append(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
+        host.guard.mark(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
     code, ending = try_deploy(world, world.new)
     assert code == ExitCode.PROVED
     assert ending and not any(end.trading for end in ending.hosts)

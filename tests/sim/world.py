@@ -116,8 +116,10 @@ class SimSession:
         self, verb: AgentVerb, run: str | None, fence: int | None, args: dict[str, Any], body: bytes, timeout_s: float
     ) -> dict[str, Any]:
         host = self.host
-        self._world.check_alive()
+        self._world.check_alive(verb)
         host.clock.sleep_s(LATENCY_S)
+        if "agent_gone" in host.faults:
+            raise OutcomeUnknown("the session went silent", where=host.name)
         if host.faults & CONNECT_FAULTS.keys():
             host.clock.sleep_s(timeout_s)
             raise OutcomeUnknown("the session went silent", where=host.name)
@@ -148,12 +150,13 @@ class World:
         self.verdict = FleetVerdict({})
         self._folder = folder
         self._dead = False
+        self.dies_at: AgentVerb | None = None
         self.key = RunKey.generate()
         self.traffic: Traffic | None = None
 
-    def check_alive(self) -> None:
+    def check_alive(self, verb: AgentVerb | None = None) -> None:
         """A dead operator asks nothing of anybody."""
-        if self._dead:
+        if self._dead or (verb is not None and verb == self.dies_at):
             raise OperatorDied
 
     def die(self) -> None:
@@ -163,7 +166,7 @@ class World:
 
     def revive(self) -> None:
         """A person starts the next command."""
-        self._dead = False
+        self._dead, self.dies_at = False, None
 
     def _phase_begins(self, phase: str) -> None:
         due = [hook for hook in self.hooks if hook[0] == phase]
@@ -275,7 +278,7 @@ class World:
         answered: Callable[[str, Outcome[DirectiveReply]], None] | None = None,
     ) -> dict[str, Outcome[DirectiveReply]]:
         directive = decode(envelope.body(), Directive, source="sim")
-        replies = self._guards(hosts, lambda sim: sim.direct(directive), deadline_s)
+        replies = self._guards(hosts, lambda sim: sim.direct(directive, envelope), deadline_s)
         for name, outcome in replies.items():
             if answered:
                 answered(name, outcome)

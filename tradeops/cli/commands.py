@@ -26,7 +26,7 @@ COMMANDS = {
     "flags": Command("flags", "flags", "Flags: list, declare, activate, disable, retire."),
     "plan": Command("deploy", "plan", "What a deploy would do now, with a digest."),
     "deploy": Command("deploy", "deploy", "Bring a release to every host, and prove it."),
-    "runs": Command("runs", "runs", "Runs: list, show, abort."),
+    "runs": Command("runs", "runs", "Runs: list, show, resume, abort."),
     "rollback": Command("deploy", "rollback", "Take the whole fleet back to an earlier release."),
     "verify": Command("verify", "verify", "Is every host what it should be? The odd one first."),
     "status": Command("status", "status", "What every host is doing. The odd one first."),

@@ -10,8 +10,8 @@ from tradeops.cli.report import NO, YES, Report, Table, age, table
 
 if TYPE_CHECKING:
     from tradeops.cli.progress import RunProgress
+    from tradeops.deploy.ending import Ending, HostEnd
     from tradeops.deploy.plan import Plan
-    from tradeops.deploy.run import Ending, HostEnd
 
 
 def ending_report(command: str, ending: Ending, progress: RunProgress) -> Report:
@@ -38,8 +38,8 @@ def _glyph(end: HostEnd) -> str:
     return NO if end.problem else YES if end.release else "·"
 
 
-def _trading(end: HostEnd) -> str:
-    return "yes" if end.trading else "no"
+def _trading(end: HostEnd) -> str | None:
+    return None if end.trading is None else "yes" if end.trading else "no"
 
 
 def plan_report(plan: Plan) -> Report:

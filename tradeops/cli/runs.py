@@ -8,13 +8,17 @@ import typer
 
 from tradeops.base.digest import short
 from tradeops.cli.ending import ending_report, journal_table
-from tradeops.cli.options import Playbook, context
+from tradeops.cli.options import context
 from tradeops.cli.report import NO, YES, Report, table, when
 
 if TYPE_CHECKING:
-    from tradeops.deploy.journal import Journal
+    from collections.abc import Callable
 
-runs = typer.Typer(help="Runs: list, show, abort.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+    from tradeops.deploy.ending import Ending
+    from tradeops.deploy.journal import Journal
+    from tradeops.deploy.site import Site
+
+runs = typer.Typer(help="Runs: list, show, resume, abort.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
 
@@ -35,7 +39,7 @@ def show_all(ctx: typer.Context) -> Report:
         "runs-list",
         f"{len(found)} runs, {len(open_runs)} unfinished",
         tables=(table(("run", "begun (UTC)", "release", "ending"), rows),),
-        next=f"`tradeops runs abort {open_runs[0]}` brings its hosts back" if open_runs else "",
+        next=f"`tradeops runs resume {open_runs[0]}` carries it on, `runs abort` brings its hosts back" if open_runs else "",
         data={"runs": [{"run": journal.run, "release": journal.plan().release, "ending": ends[journal.run]} for journal in found]},
     )
 
@@ -58,20 +62,32 @@ def show(ctx: typer.Context, run: Run) -> Report:
     )
 
 
+@runs.command("resume")
+def resume(ctx: typer.Context, run: Run) -> Report:
+    """Carry on a run that died or was held, from what its hosts say, to the end that it would have reached."""
+    from tradeops.deploy.takeup import resume as carry_on
+
+    return _take_up(ctx, "runs resume", run, carry_on)
+
+
 @runs.command("abort")
-def abort(ctx: typer.Context, run: Run, playbook: Playbook = "") -> Report:
-    """End a run that died: every host back on what it ran before, proved."""
+def abort(ctx: typer.Context, run: Run) -> Report:
+    """End a run that died or was held: every host back on what it ran before, proved."""
+    from tradeops.deploy.takeup import abort as undo
+
+    return _take_up(ctx, "runs abort", run, undo)
+
+
+def _take_up(ctx: typer.Context, command: str, run: str, how: Callable[[Site, Journal], Ending]) -> Report:
     from tradeops.cli.progress import run_progress
-    from tradeops.deploy.abort import abort as undo
     from tradeops.deploy.journal import Journal
 
     c = context(ctx)
     journal = Journal.find(c.fleet.state.runs, run)
-    book = c.playbook(playbook or journal.plan().playbook)
     try:
-        with run_progress(c, "runs abort") as progress:
-            ending = undo(c.site(progress), journal, book)
-        return ending_report("runs-abort", ending, progress)
+        with run_progress(c, command) as progress:
+            ending = how(c.site(progress), journal)
+        return ending_report(command.replace(" ", "-"), ending, progress)
     finally:
         c.ssh.close()
 

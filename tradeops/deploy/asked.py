@@ -22,10 +22,9 @@ def settled_runs(runs: Path) -> list[tuple[Journal, dict[str, str]]]:
     """Runs that ended with the whole fleet proved, newest first, each with what every host was proved to run."""
     found = []
     for journal in reversed(list_runs(runs)):
-        entries = journal.entries()
-        if entries and entries[-1].phase == "end" and entries[-1].detail.get("exit_code") in _SETTLED:
-            proved = {host: release for host, release in entries[-1].detail.get("proved", {}).items() if release}
-            found.append((journal, proved))
+        end = journal.end()
+        if end and end.detail.get("exit_code") in _SETTLED:
+            found.append((journal, {host: release for host, release in end.detail.get("proved", {}).items() if release}))
     return found
 
 

@@ -8,6 +8,7 @@ from tradeops.base.errors import FlagConflict, TradeopsError
 from tradeops.checks.proof import Expected
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.locks import let_go, regain
 from tradeops.deploy.traffic import divert, give_back, weigh
 from tradeops.release.flags import conflicts, journal_conflict
 
@@ -16,12 +17,15 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     """Every host back on what it ran before the run. Returns the hosts for which that could not be proved, and why.
 
     Goes on past the failure of one host; a host that is not proved, or whose orders were not seen to be gone, stays
-    halted. Raises KillArrived.
+    halted. Raises KillArrived, Ousted.
     """
+    regain(crew)
     switched = [name for name, state in crew.states.items() if state.switched]
     left: dict[str, TradeopsError] = {}
     attempt({}, lambda names: divert(crew, names), switched)  # what a proxy holds counts at the end, when it is to give traffic again
-    if not crew.kept:
+    if crew.kept:
+        attempt({}, lambda names: let_go(crew, names), switched)
+    else:
         attempt(left, lambda names: phases.drain(crew, names), switched)
     refused = {name: conflict for name in switched if (conflict := _conflict(crew, name))}
     left.update(refused)
@@ -29,19 +33,20 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     for old in sorted({crew.plan.part(name).old or "" for name in back}):
         _go_back(crew, [name for name in back if (crew.plan.part(name).old or "") == old], old or None, left)
     _prove_untouched(crew, [name for name in crew.plan_hosts() if name not in switched], left)
-    phases.watch_kills(crew)
+    phases.watch(crew)
     resumable = [name for name in crew.plan_hosts() if name not in left]
-    resumed = attempt(left, lambda names: phases.resume(crew, names), resumable)
+    free = attempt(left, lambda names: let_go(crew, names), resumable)
+    resumed = attempt(left, lambda names: phases.resume(crew, names), free)
     whole = attempt(left, lambda names: weigh(crew, names, 100), resumed)
     attempt(left, lambda names: give_back(crew, names), whole)
     if crew.kept:  # what is not proved stays halted, which for a service without a gate means that it does not run
         attempt({}, lambda names: phases.drain(crew, names), [name for name in switched if name in left])
-    phases.unlock(crew)
     return left
 
 
 def _go_back(crew: Crew, names: Sequence[str], old: str | None, left: dict[str, TradeopsError]) -> None:
-    stopped = attempt(left, lambda some: phases.stop(crew, some), names)
+    safe = attempt(left, lambda some: phases.whole(crew, some, old), names) if old else names
+    stopped = attempt(left, lambda some: phases.stop(crew, some), safe)
     linked = attempt(left, lambda some: phases.switch(crew, some, old), stopped)
     if old is None:
         _clear_proofs(crew, linked)

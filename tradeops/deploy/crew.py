@@ -14,11 +14,11 @@ from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import TradeopsError
 from tradeops.checks.proof import Expected
 from tradeops.contracts.agent import AgentVerb, Code, Facts
-from tradeops.contracts.codec import encode
-from tradeops.contracts.directive import SCHEMA, Delegation, Directive, Verb
+from tradeops.contracts.codec import convert, encode
+from tradeops.contracts.directive import SCHEMA, Delegation, Directive, DirectiveReply, Verb
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.flags import active_flags
-from tradeops.contracts.signature import RunKey
+from tradeops.contracts.status import MarkKind
 from tradeops.deploy.journal import Journal
 from tradeops.deploy.plan import Plan, binding_of
 from tradeops.deploy.playbook import Playbook
@@ -32,6 +32,7 @@ DEPLOY = "deploy"
 """The verb under which an agent lends its lock."""
 DELEGATION_SCHEMA = "tradeops/delegation/v1"
 DELEGATION_S = 6 * 3600
+"""How long a run key is lent for, besides the time that the plan's bakes take."""
 DIRECTIVE_S = 60
 
 
@@ -52,19 +53,27 @@ class KillArrived(Exception):
         self.kill = kill
 
 
+class Ousted(Exception):
+    """Another session has the run's hosts, or another run: this one ends where it is, and touches nothing any more."""
+
+
 @dataclass
 class HostState:
-    """What the run knows of a host. fence: of its lock, None: not locked.  switched: the link may be on the new release.
+    """What the run knows of a host. fence: of its lock, None: not locked.  locked_ns: when that was renewed.
 
-    before: processes that must not be the proved one.  marks, kills: ids known when the run began.  proved: release
-    proved to run.
+    leased: it trades only while the run renews its lease, on cap_ppm of its flow.  switched: the link may be on the new
+    release.  there: proved on the new release by an earlier session of this run.  before: processes that must not be the
+    proved one.  marks, kills: ids known when the run began.  proved: release proved to run.
     """
 
     host: Host
     session: AgentSession
     fence: int | None = None
-    leased_ns: int = 0
+    locked_ns: int = 0
+    leased: bool = False
+    cap_ppm: int | None = None
     switched: bool = False
+    there: bool = False
     before: frozenset[tuple[int, int]] = field(default_factory=frozenset)
     marks: frozenset[str] = field(default_factory=frozenset)
     kills: frozenset[str] = field(default_factory=frozenset)
@@ -85,7 +94,7 @@ class Crew:
         self.journal = journal
         by_name = {host.name: host for host in site.hosts}
         self.states = {name: HostState(by_name[name], session) for name, session in sessions.items()}
-        self.key = RunKey.generate()
+        self.key = site.run_key()
         self.delegation = self._delegate()
 
     def _delegate(self) -> Envelope:
@@ -99,7 +108,7 @@ class Crew:
                 verbs=(DEPLOY, Verb.HALT, Verb.RESUME, Verb.LEASE, Verb.HOLD),
                 key=self.key.public_line,
                 issued_ns=now_ns,
-                expires_ns=now_ns + DELEGATION_S * NS_PER_S,
+                expires_ns=now_ns + int(DELEGATION_S + sum(step.bake_s for step in self.plan.steps)) * NS_PER_S,
             )
         )
         return Envelope.of(body, self.site.signer.sign(body, Purpose.DELEGATION))
@@ -134,7 +143,7 @@ class Crew:
         )
 
     def call(self, name: str, verb: AgentVerb, *, timeout_s: float | None = None, **args: Any) -> dict[str, Any]:
-        """Ask one host's agent under the run's lock. Raises as AgentSession.call; KillArrived when it was latched."""
+        """Ask one host's agent under the run's lock. Raises as AgentSession.call."""
         state = self.states[name]
         wait_s = self.playbook.deadlines.verb if timeout_s is None else timeout_s
         return state.session.call(verb, run=self.run, fence=state.fence, timeout_s=wait_s, **args)
@@ -153,18 +162,40 @@ class Crew:
         return outcomes
 
     def all(self, phase: str, names: Sequence[str], act: Callable[[str], T], *, deadline_s: float) -> dict[str, T]:
-        """The same where every host must come true. Raises PhaseFailed, KillArrived."""
+        """The same where every host must come true. Raises PhaseFailed, KillArrived, Ousted."""
         outcomes = self.each(phase, names, act, deadline_s=deadline_s)
         if failures := errors(outcomes):
-            self.raise_kill(failures)
+            self.raise_stops(failures)
             raise PhaseFailed(phase, failures)
         return {name: outcome.value for name, outcome in outcomes.items()}  # type: ignore[union-attr]  # errors() left only Done
 
-    def raise_kill(self, failures: Mapping[str, TradeopsError]) -> None:
-        """A host that was latched refuses our fence: that is a kill, not a failure."""
-        fenced = [name for name, error in failures.items() if getattr(error, "code", None) == Code.FENCED]
-        if fenced:
-            raise KillArrived(f"latched over SSH on {', '.join(sorted(fenced))}")
+    def raise_stops(self, failures: Mapping[str, TradeopsError]) -> None:
+        """A host that refuses our fence was latched, or is another session's: neither is a failure. Raises KillArrived, Ousted."""
+        fenced = sorted(name for name, error in failures.items() if error.code == Code.FENCED)
+        silent = []
+        for name in fenced:
+            try:
+                facts = self.facts(name)
+            except TradeopsError:
+                silent.append(name)
+                continue
+            if facts.fence != self.states[name].fence:
+                raise self.fenced_by(name, facts)
+        if silent:
+            raise KillArrived(f"latched over SSH on {', '.join(silent)}")
+
+    def fenced_by(self, name: str, facts: Facts) -> KillArrived | Ousted:
+        """Who raised a host's fence above ours: a kill that was latched there, or another session that has or had the host."""
+        state, lock = self.states[name], facts.lock
+        kills = sorted(mark.id for mark in facts.marks if mark.kind == MarkKind.KILL and mark.id not in state.kills)
+        if kills:
+            return KillArrived(", ".join(kills))
+        whose = f"by run {lock.run} of {lock.owner}" if lock else "by a session that has ended since"
+        return Ousted(f"{name} was taken {whose} (fence {facts.fence}, ours was {state.fence})")
+
+    def facts(self, name: str) -> Facts:
+        """What a host's agent says of it now. Raises as AgentSession.call."""
+        return convert(self.states[name].session.call(AgentVerb.FACTS, timeout_s=self.playbook.deadlines.verb), Facts)
 
     def tell(self, phase: str, host: str, state: str, detail: str = "") -> None:
         """One line for the screen."""
@@ -179,6 +210,9 @@ class Crew:
         self._tell_phase(name, hosts, "begun", {})
         try:
             yield
+        except Ousted as error:
+            self.site.ledger.outcome(intent, str(error), detail={})
+            raise
         except (PhaseFailed, KillArrived) as error:
             self._tell_phase(name, hosts, "failed", _reasons(error))
             self._close(intent, name, str(error) if isinstance(error, KillArrived) else "failed", _reasons(error))
@@ -196,19 +230,20 @@ class Crew:
         self.journal.note(name, outcome, self.site.clock.wall_ns(), **detail)
         self.site.ledger.outcome(intent, outcome, detail=detail)
 
-    def keep_leases(self) -> None:
-        """Renew the lock of every host whose lease is a third gone. A host that does not answer is found by its next verb."""
-        now_ns = self.site.clock.monotonic_ns()
-        third_ns = int(self.playbook.lease * NS_PER_S / 3)
-        due = [name for name, state in self.states.items() if state.fence is not None and now_ns - state.leased_ns > third_ns]
-        if due:
-            self.site.fan_out.run(self.hosts(due), lambda host: self._renew(host.name), deadline_s=self.playbook.deadlines.verb)
+    def direct(
+        self, verb: Verb, names: Sequence[str], reason: str, *, args: Mapping[str, int] | None = None, wait_ms: int = 0
+    ) -> dict[str, Outcome[DirectiveReply]]:
+        """Tell guards, each with the fence of its own host; hosts of one fence get the same document."""
+        replies: dict[str, Outcome[DirectiveReply]] = {}
+        for fence in sorted({self.states[name].fence or 0 for name in names}):
+            group = [name for name in names if (self.states[name].fence or 0) == fence]
+            envelope = self.directive(verb, group, reason, args={**(args or {}), "fence": fence})
+            replies |= self.site.controls.direct(self.hosts(group), envelope, deadline_s=self.playbook.deadlines.control, wait_ms=wait_ms)
+        return replies
 
-    def _renew(self, name: str) -> None:
-        self.call(name, AgentVerb.RENEW, ttl_s=self.playbook.lease)
-        self.states[name].leased_ns = self.site.clock.monotonic_ns()
-
-    def directive(self, verb: Verb, hosts: Sequence[str], reason: str, *, ends: tuple[str, ...] = ()) -> Envelope:
+    def directive(
+        self, verb: Verb, hosts: Sequence[str], reason: str, *, ends: tuple[str, ...] = (), args: Mapping[str, int] | None = None
+    ) -> Envelope:
         """A directive signed by the run's key."""
         now_ns = self.site.clock.wall_ns()
         body = encode(
@@ -223,6 +258,7 @@ class Crew:
                 expires_ns=now_ns + DIRECTIVE_S * NS_PER_S,
                 ends=ends,
                 run=self.run,
+                args=dict(args or {}),
             )
         )
         return Envelope.of(body, self.key.sign(body, Purpose.DIRECTIVE), delegation=self.delegation)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from tradeops.base.errors import Refused
 from tradeops.contracts.agent import Facts
 from tradeops.deploy.activation import going_on, refuse_untried
+from tradeops.deploy.ending import Ending
 from tradeops.deploy.plan import Plan, make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, refuse_blackout, survey
-from tradeops.deploy.run import Ending, carry_out
+from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
 from tradeops.fleet.ports import AgentSession
 

@@ -1,4 +1,8 @@
-"""A run's own journal on the operator's machine: the plan and one line per phase, so that a dead run can be taken up."""
+"""A run's own journal on the operator's machine: plan, playbook and one line per phase, so that a dead run can be taken up.
+
+Who takes a run up begins a new session of its journal. What an earlier session still writes, because it does not know yet
+that it was replaced, is told by its number and does not count as how the run stands.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +16,39 @@ from tradeops.base.errors import UsageError
 from tradeops.contracts.agent import RunEntry
 from tradeops.contracts.codec import decode, encode
 from tradeops.deploy.plan import Plan
+from tradeops.deploy.playbook import Playbook, read_playbook
 
 _JOURNAL_BYTES_MAX = 64 << 20
+END = "end"
 
 
 class Journal:
-    """One folder: `plan.json` and `journal.jsonl`."""
+    """One folder: `plan.json`, `playbook.json` and `journal.jsonl`. session: which one of the run writes to it now."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, session: int = 0) -> None:
         self.folder = folder
+        self.session = session
+        self._seq: int | None = None
 
     @classmethod
-    def begin(cls, runs: Path, run: str, plan: Plan) -> Journal:
+    def begin(cls, runs: Path, run: str, plan: Plan, playbook: Playbook) -> Journal:
         """A new run's journal. Raises OSError when nothing can be written: then nothing is deployed (A03)."""
         folder = runs / run
         folder.mkdir(parents=True, mode=0o700)
+        write_atomic(folder / "playbook.json", playbook.text().encode())
         write_atomic(folder / "plan.json", encode(plan))
         return cls(folder)
+
+    def take_up(self) -> Journal:
+        """The same journal in a session of its own. Raises OSError."""
+        session = 1
+        while True:
+            try:
+                (self.folder / f"session-{session}").touch(mode=0o600, exist_ok=False)
+            except FileExistsError:
+                session += 1
+            else:
+                return Journal(self.folder, session)
 
     @classmethod
     def find(cls, runs: Path, run: str) -> Journal:
@@ -48,29 +68,51 @@ class Journal:
         path = self.folder / "plan.json"
         return decode(read_bounded(path, _JOURNAL_BYTES_MAX), Plan, source=str(path))
 
+    def playbook(self) -> Playbook:
+        """The playbook as it was when the run began. Raises ConfigError."""
+        path = self.folder / "playbook.json"
+        return read_playbook(read_bounded(path, _JOURNAL_BYTES_MAX).decode(), source=str(path))
+
     def entries(self) -> tuple[RunEntry, ...]:
         """What was written, in order; a torn last line is left out."""
         path = self.folder / "journal.jsonl"
         lines = read_bounded(path, _JOURNAL_BYTES_MAX).split(b"\n")[:-1] if path.exists() else []
         return tuple(decode(line, RunEntry, source=str(path)) for line in lines)
 
-    def note(self, phase: str, outcome: str, wall_ns: int, **detail: Any) -> RunEntry:
+    def newest(self) -> tuple[RunEntry, ...]:
+        """What the newest session wrote."""
+        entries = self.entries()
+        session = max((_session(entry) for entry in entries), default=0)
+        return tuple(entry for entry in entries if _session(entry) == session)
+
+    def end(self) -> RunEntry | None:
+        """How the run ended, None while it has not."""
+        entries = self.newest()
+        return entries[-1] if entries and entries[-1].phase == END else None
+
+    def note(self, phase: str, outcome: str, wall_ns: int, **detail: Any) -> None:
         """Append one line durably. Raises OSError."""
-        entry = RunEntry(self.run, len(self.entries()), phase, outcome, wall_ns, detail)
-        append_durable(self.folder / "journal.jsonl", encode(entry))
-        return entry
+        if self._seq is None:
+            self._seq = len(self.entries())
+        detail = {"session": self.session, **detail} if self.session else detail
+        append_durable(self.folder / "journal.jsonl", encode(RunEntry(self.run, self._seq, phase, outcome, wall_ns, detail)))
+        self._seq += 1
+
+
+def _session(entry: RunEntry) -> int:
+    return int(entry.detail.get("session", 0))
 
 
 def list_runs(runs: Path) -> tuple[Journal, ...]:
     """Every run, oldest first."""
-    folders = sorted((path for path in runs.glob("*") if (path / "plan.json").is_file()), key=lambda path: path.stat().st_mtime_ns)
-    return tuple(Journal(folder) for folder in folders)
+    plans = sorted(runs.glob("*/plan.json"), key=lambda path: path.stat().st_mtime_ns)
+    return tuple(Journal(path.parent) for path in plans)
 
 
 def ending_of(journal: Journal) -> str:
     """The run's end in its own words, or `unfinished`."""
-    entries = journal.entries()
-    return entries[-1].outcome if entries and entries[-1].phase == "end" else "unfinished"
+    end = journal.end()
+    return end.outcome if end else "unfinished"
 
 
 def phase_table(journal: Journal) -> list[dict[str, Any]]:

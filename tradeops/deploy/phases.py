@@ -1,59 +1,27 @@
-"""The phases of a run, one function each: lock, stage, drain, stop, switch, start, prove, smoke, resume, finish."""
+"""The phases of a run that touch hosts, one function each: stage, drain, stop, switch, start, prove, smoke, resume, finish."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from tradeops.base.errors import MixedFleet, TradeopsError
+from tradeops.base.errors import MixedFleet
 from tradeops.checks.finding import Finding, Verdict, open_findings
 from tradeops.checks.proof import PROCESS, Expected, prove_host
 from tradeops.checks.smoke import kills_on, smoke_host
-from tradeops.contracts.agent import AgentVerb, Lock, Proof, Stopped
+from tradeops.contracts.agent import AgentVerb, Proof, Stopped
 from tradeops.contracts.codec import convert
 from tradeops.contracts.directive import DirectiveReply, Verb
-from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.status import MarkKind, Status
 from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, as_envelope
-from tradeops.deploy.plan import StepPlan, binding_of
+from tradeops.deploy.locks import confirm, lease, not_taken, renew
+from tradeops.deploy.plan import binding_of
 from tradeops.deploy.settle import settle, words
 from tradeops.deploy.traffic import divert, give_back
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome, errors, values
 
 _STAGE_S = 900.0
-
-
-def lock(crew: Crew, *, takeover: bool = False) -> None:
-    """Take the lease of every host, in one order. Raises PhaseFailed with LockHeld for each that another run holds."""
-    names = crew.plan_hosts()
-    with crew.phase("lock", names):
-        crew.all("lock", names, lambda name: _lock_one(crew, name, takeover), deadline_s=crew.playbook.deadlines.verb * 2)
-
-
-def _lock_one(crew: Crew, name: str, takeover: bool) -> None:
-    state = crew.states[name]
-    nonce = state.session.hello.nonce
-    answer = state.session.call(
-        AgentVerb.LOCK,
-        run=crew.run,
-        timeout_s=crew.playbook.deadlines.verb,
-        owner=crew.site.person,
-        reason=f"{crew.plan.playbook} of {crew.plan.service} {crew.plan.number}",
-        ttl_s=crew.playbook.lease,
-        delegation=as_envelope(crew.delegation),
-        proof=crew.key.sign(nonce.encode(), Purpose.SESSION),
-        takeover=takeover,
-    )
-    state.fence = convert(answer, Lock).fence
-    state.leased_ns = crew.site.clock.monotonic_ns()
-
-
-def unlock(crew: Crew) -> None:
-    """Give back every lease that is held. A host that does not answer gives it back when the lease ends."""
-    held = [name for name, state in crew.states.items() if state.fence is not None]
-    if held:
-        crew.each("unlock", held, lambda name: crew.call(name, AgentVerb.UNLOCK), deadline_s=crew.playbook.deadlines.verb)
 
 
 def stage(crew: Crew) -> None:
@@ -80,34 +48,48 @@ def _stage_one(crew: Crew, name: str) -> None:
     crew.call(name, AgentVerb.JOURNAL, append={"phase": "staged", "release": release})
 
 
-def replace(crew: Crew, wave: Sequence[str]) -> None:
-    """Put one wave on the release: drained, stopped, switched, started, proved, smoke-checked, trading again."""
-    watch_kills(crew)
-    divert(crew, wave)
-    if not crew.kept:
-        drain(crew, wave)
-    stop(crew, wave)
-    switch(crew, wave, crew.plan.release)
-    start(crew, wave)
-    prove(crew, wave, crew.expected)
+def replace(crew: Crew, wave: Sequence[str], cap_ppm: int | None) -> None:
+    """Put one wave on the release: drained, stopped, switched, started, proved, smoke-checked, trading again under a lease.
+
+    A host that an earlier session of the run has proved there is not switched again. cap_ppm: what it takes of its flow.
+    """
+    watch(crew)
+    if new := [name for name in wave if not crew.states[name].there]:
+        divert(crew, new)
+        if crew.kept:  # a halt or a hold would end it
+            lease(crew, new, cap_ppm)
+        else:
+            drain(crew, new)
+        stop(crew, new)
+        switch(crew, new, crew.plan.release)
+        start(crew, new)
+        prove(crew, new, crew.expected)
     smoke(crew, wave)
-    watch_kills(crew)
+    watch(crew)
+    lease(crew, wave, cap_ppm)
     resume(crew, wave)
     give_back(crew, wave)
 
 
-def watch_kills(crew: Crew) -> None:
+def watch(crew: Crew) -> None:
     """Raises KillArrived when a host that answers carries a kill that was not there before the run."""
-    crew.keep_leases()
-    statuses = values(_statuses(crew, crew.plan_hosts()))
-    fresh = {kill for name, status in statuses.items() for kill in kills_on(status) - crew.states[name].kills}
+    renew(crew)
+    found = values(statuses(crew, crew.plan_hosts()))
+    fresh = {kill for name, status in found.items() for kill in kills_on(status) - crew.states[name].kills}
     if fresh:
         raise KillArrived(", ".join(sorted(fresh)))
+
+
+def whole(crew: Crew, names: Sequence[str], release: str) -> None:
+    """The release lies whole on these hosts, every byte hashed again: what they are taken back to (D13)."""
+    with crew.phase("whole", names):
+        crew.all("whole", names, lambda name: crew.call(name, AgentVerb.ASSEMBLE, release=release), deadline_s=_STAGE_S)
 
 
 def drain(crew: Crew, wave: Sequence[str]) -> None:
     """Halt the wave and see no order working. A host on which nothing ever ran has nothing to drain."""
     with crew.phase("drain", wave):
+        confirm(crew, wave)
         deadline_s = crew.playbook.deadlines.drain
         envelope = crew.directive(Verb.HALT, wave, f"{crew.plan.playbook} of {crew.plan.service} {crew.plan.number}")
 
@@ -226,8 +208,8 @@ def smoke(crew: Crew, wave: Sequence[str]) -> None:
         def poll(names: Sequence[str]) -> dict[str, Outcome[tuple[Finding, ...]]]:
             hosts = crew.hosts(names)
             healths = values(crew.site.controls.healths(hosts, deadline_s=limit_s))
-            statuses = values(_statuses(crew, names))
-            return {name: Done(smoke_host(name, healths.get(name), statuses.get(name))) for name in names}
+            found = values(statuses(crew, names))
+            return {name: Done(smoke_host(name, healths.get(name), found.get(name))) for name in names}
 
         settle(crew, "smoke", wave, poll, lambda _, found: words(open_findings(found)), deadline_s=crew.playbook.deadlines.prove)
 
@@ -235,29 +217,25 @@ def smoke(crew: Crew, wave: Sequence[str]) -> None:
 def resume(crew: Crew, wave: Sequence[str]) -> None:
     """End the halts that this run set, and see the hosts that have no other mark trade again."""
     with crew.phase("resume", wave):
-        statuses = _statuses(crew, wave)
-        if failures := errors(statuses):
+        confirm(crew, wave)
+        found = statuses(crew, wave)
+        if failures := errors(found):
             raise PhaseFailed("resume", failures)
-        own = {name: own_halts(crew, status) for name, status in values(statuses).items()}
+        own = {name: own_halts(crew, status) for name, status in values(found).items()}
         halted = [name for name in wave if own[name]]
         if halted:
             _lift(crew, halted, tuple(sorted({halt for name in halted for halt in own[name]})))
         running = [name for name in wave if crew.states[name].proved]
         resumed = partial(_resumed, crew)
-        settle(crew, "resume", running, lambda names: _statuses(crew, names), resumed, deadline_s=crew.playbook.deadlines.prove)
-        for name, status in values(_statuses(crew, wave)).items():
+        settle(crew, "resume", running, lambda names: statuses(crew, names), resumed, deadline_s=crew.playbook.deadlines.prove)
+        for name, status in values(statuses(crew, wave)).items():
             crew.states[name].trading = status.trading
 
 
 def _lift(crew: Crew, halted: Sequence[str], halts: tuple[str, ...]) -> None:
     envelope = crew.directive(Verb.RESUME, halted, "proved and smoke-checked", ends=halts)
     replies = crew.site.controls.direct(crew.hosts(halted), envelope, deadline_s=crew.playbook.deadlines.control)
-    failures = errors(replies) | {
-        name: TradeopsError(reply.error or "the guard did not take the resume", where=name)
-        for name, reply in values(replies).items()
-        if not reply.accepted
-    }
-    if failures:
+    if failures := not_taken(replies):
         raise PhaseFailed("resume", failures)
 
 
@@ -269,18 +247,6 @@ def _resumed(crew: Crew, name: str, status: Status) -> str:
     if fresh:
         return "; ".join(f"{mark.kind} by {mark.by}: {mark.reason}" for mark in fresh)
     return "" if status.marks else "no mark, and yet it does not trade"
-
-
-def bake(crew: Crew, step: StepPlan) -> None:
-    """Let the release run for the step's time, then check its hosts once more."""
-    left_s = step.bake_s
-    while left_s > 0:
-        part_s = min(left_s, 5.0)
-        crew.site.clock.sleep_s(part_s)
-        left_s -= part_s
-        watch_kills(crew)
-    if step.bake_s:
-        smoke(crew, step.reached)
 
 
 def finish(crew: Crew) -> None:
@@ -302,7 +268,8 @@ def own_halts(crew: Crew, status: Status) -> tuple[str, ...]:
     return tuple(mark.id for mark in status.marks if mark.kind is MarkKind.HALT and mark.run == crew.run)
 
 
-def _statuses(crew: Crew, names: Sequence[str]) -> dict[str, Outcome[Status]]:
+def statuses(crew: Crew, names: Sequence[str]) -> dict[str, Outcome[Status]]:
+    """What each guard says."""
     return crew.site.controls.statuses(crew.hosts(names), deadline_s=crew.playbook.deadlines.control)
 
 

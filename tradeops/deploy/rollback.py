@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from tradeops.base.errors import FlagConflict
 from tradeops.contracts.agent import Facts
 from tradeops.contracts.flags import active_flags
+from tradeops.deploy.ending import Ending
 from tradeops.deploy.plan import here, make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, survey
-from tradeops.deploy.run import Ending, carry_out
+from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
 from tradeops.release.flags import conflicts, journal_conflict
 
@@ -21,6 +22,7 @@ def rollback(site: Site, release: str, playbook: Playbook) -> Ending:
     Raises FlagConflict while a live flag means something else to `release`, Refused when it is not whole on every
     host, PreflightFailed, LockHeld. Nothing is touched then.
     """
+    playbook = playbook.model_copy(update={"blackout": ()})  # going back is never held up
     sessions = open_all(site, playbook)
     try:
         facts = survey(site, sessions, playbook)

@@ -8,6 +8,7 @@ from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import TradeopsError
 from tradeops.checks.finding import Finding
 from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.locks import renew
 from tradeops.fleet.outcome import Done, Outcome
 
 _POLL_S = 0.1
@@ -31,7 +32,7 @@ def settle(
     until_ns = clock.monotonic_ns() + int(deadline_s * NS_PER_S)
     pending = list(wave)
     while True:
-        crew.keep_leases()
+        renew(crew)
         outcomes = poll(pending)
         failures = _left(outcomes, open_point)
         for name in pending:
@@ -39,7 +40,7 @@ def settle(
         pending = [name for name in pending if name in failures]
         if not pending:
             return
-        crew.raise_kill(failures)
+        crew.raise_stops(failures)
         lost = any(isinstance(outcome, Done) and hopeless(outcome.value) for outcome in outcomes.values())
         if lost or clock.monotonic_ns() >= until_ns:
             raise PhaseFailed(phase, failures)

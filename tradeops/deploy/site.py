@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from tradeops.base.clock import Clock
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Manifest
-from tradeops.contracts.signature import Signer
+from tradeops.contracts.signature import RunKey, Signer
 from tradeops.fleet.host import Host
 from tradeops.fleet.ports import Agents, Controls, FanOut, Traffic
 
@@ -74,7 +74,7 @@ Tell = Callable[[Progress | PhaseProgress], None]
 class Site:
     """bindings: signed, by host name.  overlay: the one in force, or None.  roster, policy numbers: the operator's own.
 
-    traffic: None where no proxy stands before the service.
+    traffic: None where no proxy stands before the service.  run_key: makes the key of one session of a run.
     """
 
     fleet: str
@@ -98,3 +98,4 @@ class Site:
     progress: Tell
     new_id: Callable[[], str]
     traffic: Traffic | None = None
+    run_key: Callable[[], Signer] = RunKey.generate

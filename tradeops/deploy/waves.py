@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tradeops.base.errors import UsageError
+from tradeops.contracts.units import PPM
 from tradeops.deploy.playbook import Playbook, Step, fraction
 from tradeops.fleet.host import Host
 
-PPM = 1_000_000
 CANARY = "canary"
 """Hosts with this tag come first."""
 

@@ -44,7 +44,7 @@ def test_a_deploy_tells_a_line_per_phase_and_wave(tmp_path: Path) -> None:
     assert lines[1].startswith("run id") and "(number 1) replaces nothing, 8 hosts in 5 waves" in lines[1]
     assert "Ctrl-C" in lines[2] and "kill-switch" in lines[2]
     assert any(line.startswith("wave 2 of 5: switch done on h2 h3, ") for line in lines)
-    assert len(lines) == 3 + len(("lock", "stage")) + 5 * len(("drain", "stop", "switch", "start", "prove", "smoke", "resume")) + 2
+    assert len(lines) == 3 + len(("lock", "stage")) + 5 * len(("drain", "stop", "switch", "start", "prove", "smoke", "lease", "resume")) + 4
     assert {step["phase"] for step in heard.progress.steps} >= {"lock", "prove", "resume", "finish"}
 
 

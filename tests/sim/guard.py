@@ -1,0 +1,59 @@
+"""One simulated guard: the real rules of `tradeops.guard` over a state in memory, on the world's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from tradeops.base.clock import VirtualClock
+from tradeops.contracts.directive import Directive
+from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.status import Mark
+from tradeops.guard import marks
+from tradeops.guard.admit import Refusal
+from tradeops.guard.marks import Facts, Now, Order
+from tradeops.guard.state import Permit, State
+from tradeops.guard.verbs import decide
+
+PERMIT = Permit("permit-0", 0, ("operator-1", "risk-1"), "simulation", Envelope("", ()))
+
+
+@dataclass
+class SimGuard:
+    """What a guard remembers. Time alone takes away: leases lapse when anybody looks."""
+
+    clock: VirtualClock
+    state: State = field(default_factory=lambda: State(permit=PERMIT))
+
+    def now(self) -> Now:
+        """Both clocks."""
+        return Now(self.clock.wall_ns(), self.clock.monotonic_ns())
+
+    def at(self) -> State:
+        """The state now."""
+        self.state = marks.pass_time(self.state, self.now())
+        return self.state
+
+    def mark(self, mark: Mark) -> None:
+        """A mark from elsewhere: a person, a control that tripped."""
+        self.state = replace(self.at(), marks=(*self.state.marks, mark))
+
+    def clear(self) -> None:
+        """As after a permit."""
+        self.state = replace(self.at(), marks=())
+
+    def trades(self) -> bool:
+        """A valid permit and no mark."""
+        return marks.trading(self.at(), self.now())
+
+    def direct(self, directive: Directive, envelope: Envelope) -> Refusal | bool:
+        """Take a directive whose signatures were verified; why not, or whether it was taken before."""
+        people = tuple(f"person-{number}" for number, _ in enumerate(envelope.signatures))
+        order = Order(directive, envelope, people, directive.run)
+        try:
+            decision = decide(self.at(), order, Facts(), self.now())
+        except Refusal as refusal:
+            return refusal
+        self.state = decision.state
+        return decision.already

@@ -1,0 +1,145 @@
+"""How a run ended: the exit code, one sentence, every host as it was last seen, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tradeops.base.errors import ExitCode, LockHeld, TradeopsError
+from tradeops.contracts.agent import Code
+from tradeops.deploy.activation import PARITY
+from tradeops.deploy.crew import Crew, KillArrived, Ousted, PhaseFailed
+from tradeops.deploy.journal import END
+from tradeops.deploy.phases import statuses
+from tradeops.fleet.outcome import values
+
+
+@dataclass(frozen=True)
+class HostEnd:
+    """What one host is left in. release: proved to run, None: not proved or none.  state: in words.  trading: None: not known."""
+
+    host: str
+    state: str
+    release: str | None
+    trading: bool | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """final: the run's own end, which its journal keeps; not so where this session alone ended."""
+
+    run: str
+    exit_code: ExitCode
+    title: str
+    hosts: tuple[HostEnd, ...]
+    next: str = ""
+    causes: dict[str, str] = field(default_factory=dict)
+    final: bool = True
+
+
+@dataclass(frozen=True)
+class Setback:
+    """Why hosts are taken back. causes: by host.  code: what the run ends with when every host is proved back."""
+
+    phase: str
+    causes: dict[str, str]
+    code: ExitCode = ExitCode.BROUGHT_BACK
+
+    def words(self) -> str:
+        """What failed, and where."""
+        if self.code is ExitCode.PROVED:
+            return "the run was aborted"
+        return f"{self.phase} failed on {', '.join(self.causes)}"
+
+    @classmethod
+    def of(cls, failed: PhaseFailed) -> Setback:
+        """A phase that did not come true."""
+        return cls(failed.phase, {name: error.what for name, error in failed.failures.items()})
+
+
+def note_end(crew: Crew, ending: Ending) -> None:
+    """The journal's last line: how the run ended and what each host was proved to run."""
+    if ending.final:
+        proved = {end.host: end.release for end in ending.hosts if not end.problem}
+        crew.journal.note(END, ending.title, crew.site.clock.wall_ns(), exit_code=int(ending.exit_code), proved=proved)
+
+
+def proved(crew: Crew) -> Ending:
+    """Exit 0: every host answered and runs the release."""
+    ends = host_ends(crew, {})
+    halted = [end.host for end in ends if not end.trading]
+    title = f"every one of {len(ends)} hosts proved" + (f"; {len(halted)} may not trade" if halted else "")
+    return Ending(crew.run, ExitCode.PROVED, title, ends, "`tradeops permit --all` starts trading: two people, two keys" if halted else "")
+
+
+def taken_back(crew: Crew, setback: Setback, left: Mapping[str, TradeopsError]) -> Ending:
+    """After hosts were taken back; left: those for which that could not be proved."""
+    if left:
+        title = f"{setback.words()}; {len(left)} of {len(crew.states)} hosts could not be brought back"
+        after = f"`tradeops verify`, then `tradeops runs abort {crew.run}`"
+        causes = setback.causes | {name: error.what for name, error in left.items()}
+        return Ending(crew.run, ExitCode.MIXED, title, host_ends(crew, left), after, causes)
+    if setback.code is ExitCode.PROVED:
+        title, after = "the run is undone; every host is proved on what it ran before", ""
+    else:
+        title, after = f"{setback.words()}; the fleet is proved on what it ran before", "mend the release, build it under a new number"
+    return Ending(crew.run, setback.code, title, host_ends(crew, {}), after, setback.causes)
+
+
+def untouched(crew: Crew, failed: PhaseFailed) -> Ending:
+    """Locks or the release could not be brought to every host: none was switched by this session."""
+    codes = {error.code for error in failed.failures.values()}
+    locked = any(isinstance(error, LockHeld) for error in failed.failures.values())
+    refused = codes & {Code.SIGNATURE, Code.OLDER} or failed.phase == PARITY
+    code = ExitCode.LOCKED if locked else ExitCode.REFUSED if refused else ExitCode.PREFLIGHT
+    causes = {name: error.what for name, error in failed.failures.items()}
+    again = crew.journal.session > 0
+    title = f"{failed.phase} failed on {', '.join(failed.failures)}; no host was switched"
+    after = f"mend what is named, then `tradeops runs resume {crew.run}`" if again else "mend what is named, then deploy again"
+    ends = tuple(HostEnd(name, "not touched", None, None, causes.get(name, "")) for name in crew.plan_hosts())
+    return Ending(crew.run, code, title, ends, after, causes, final=not again)
+
+
+def killed(crew: Crew, kill: KillArrived) -> Ending:
+    """Somebody stopped hosts: the run stands where it is."""
+    title = f"a kill arrived ({kill.kill}); the run stopped where it was"
+    return Ending(crew.run, ExitCode.KILLED, title, _as_seen(crew), f"`tradeops status`, then `tradeops runs abort {crew.run}`")
+
+
+def ousted(crew: Crew, why: Ousted) -> Ending:
+    """Another session has the hosts: this one ended, and does not know how they stand."""
+    ends = tuple(HostEnd(name, "left to who holds it now", None, None) for name in crew.plan_hosts())
+    return Ending(crew.run, ExitCode.LOCKED, f"this session was replaced: {why}", ends, f"`tradeops runs show {crew.run}`", final=False)
+
+
+def host_ends(crew: Crew, left: Mapping[str, TradeopsError]) -> tuple[HostEnd, ...]:
+    """Every host's end, the odd ones first."""
+    trading = _trading(crew)
+    ends = [_host_end(crew, name, left.get(name), trading[name]) for name in crew.plan_hosts()]
+    return tuple(sorted(ends, key=lambda end: (not end.problem, end.host)))
+
+
+def _host_end(crew: Crew, name: str, problem: TradeopsError | None, trading: bool | None) -> HostEnd:
+    if problem is not None:
+        return HostEnd(name, _worded("not proved", trading), None, trading, problem.what)
+    proved = crew.states[name].proved
+    return HostEnd(name, _worded("proved" if proved else "nothing runs", trading), proved, trading)
+
+
+def _as_seen(crew: Crew) -> tuple[HostEnd, ...]:
+    trading = _trading(crew)
+    return tuple(
+        HostEnd(name, _worded("switched" if state.switched else "on the old release", trading[name]), state.proved, trading[name])
+        for name, state in crew.states.items()
+    )
+
+
+def _worded(state: str, trading: bool | None) -> str:
+    return f"{state}, trading not known" if trading is None else state if trading else f"{state}, halted"
+
+
+def _trading(crew: Crew) -> dict[str, bool | None]:
+    """Whether each host trades, as its guard says now; None: it does not answer."""
+    seen = values(statuses(crew, crew.plan_hosts()))
+    return {name: seen[name].trading if name in seen else None for name in crew.plan_hosts()}

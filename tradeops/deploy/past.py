@@ -1,0 +1,57 @@
+"""What has become of a run so far, read from its journal, for whoever takes it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tradeops.base.errors import ExitCode
+from tradeops.contracts.agent import Facts
+from tradeops.deploy.crew import Crew
+from tradeops.deploy.ending import Setback
+from tradeops.deploy.journal import Journal
+from tradeops.deploy.plan import Plan, here
+
+PASSED, SETBACK = "passed", "setback"
+
+
+@dataclass(frozen=True)
+class Past:
+    """passed: how many steps have.  proved: hosts that were seen on the release.  setback: why it was going back, if it was."""
+
+    passed: int = 0
+    proved: tuple[str, ...] = ()
+    setback: Setback | None = None
+
+
+def past_of(journal: Journal) -> Past:
+    """Every session of the run together. Raises UsageError when the journal is damaged."""
+    passed, proved, setback = 0, [], None
+    proving: list[str] = []
+    for entry in journal.entries():
+        if entry.phase == PASSED:
+            passed = max(passed, int(entry.detail["step"]) + 1)
+        elif entry.phase == SETBACK:
+            setback = Setback(entry.outcome, dict(entry.detail["causes"]), ExitCode(entry.detail["exit_code"]))
+        elif (entry.phase, entry.outcome) == ("prove", "begun"):
+            proving = list(entry.detail["hosts"])
+        elif (entry.phase, entry.outcome) == ("prove", "done") and setback is None:
+            proved += proving
+    return Past(passed, tuple(dict.fromkeys(proved)), setback)
+
+
+def note_passed(crew: Crew, step: int) -> None:
+    """A step has passed: whoever takes the run up need not bake it again."""
+    crew.journal.note(PASSED, crew.plan.steps[step].says, crew.site.clock.wall_ns(), step=step)
+
+
+def note_setback(crew: Crew, setback: Setback) -> None:
+    """The run goes back from here on, whoever carries it out. Raises OSError."""
+    crew.journal.note(SETBACK, setback.phase, crew.site.clock.wall_ns(), causes=setback.causes, exit_code=int(setback.code))
+
+
+def touched(plan: Plan, name: str, facts: Facts) -> bool:
+    """Whether a host may be anywhere but plainly running its old release."""
+    part = plan.part(name)
+    running = next((slot for slot in facts.running if slot.slot == plan.slot), None)
+    idle = running is None or running.pid is None
+    return here(facts) is not None or not idle if part.old is None else here(facts) != part.old or idle

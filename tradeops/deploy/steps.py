@@ -1,0 +1,93 @@
+"""The steps of a plan: waves switched, flow raised, time and events waited for, and what has passed let go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tradeops.base.digest import short
+from tradeops.base.errors import TradeopsError
+from tradeops.contracts.status import Status
+from tradeops.contracts.units import PPM
+from tradeops.deploy import activation, phases
+from tradeops.deploy.blackout import blacked_out
+from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.locks import lease, let_go
+from tradeops.deploy.past import note_passed
+from tradeops.deploy.plan import StepPlan
+from tradeops.deploy.traffic import share_out
+from tradeops.fleet.outcome import values
+
+_POLL_S = 5.0
+
+
+def advance(crew: Crew, passed: int) -> None:
+    """Every step of the plan; those that passed in an earlier session are not baked again. Raises PhaseFailed, KillArrived, Ousted."""
+    before: tuple[str, ...] = ()
+    for number, step in enumerate(crew.plan.steps):
+        if number >= passed:
+            _wait_out(crew)
+        if _tighter(crew, before, step.cap_ppm):
+            _cap(crew, before, step.cap_ppm)
+        share_out(crew, step)
+        for wave in step.waves:
+            if wave:
+                activation.require_parity(crew)
+            phases.replace(crew, crew.plan.wave(wave), step.cap_ppm)
+        _cap(crew, step.reached, step.cap_ppm)
+        if number >= passed:
+            bake(crew, step)
+            activation.require_exercised(crew, step)
+            note_passed(crew, number)
+        if step.cap_ppm is None:
+            let_go(crew, step.reached)
+        before = step.reached
+
+
+def _wait_out(crew: Crew) -> None:
+    """No step begins inside a blackout window: the run waits for its end, and watches."""
+    windows, clock = crew.playbook.blackout, crew.site.clock
+    while (until_ns := blacked_out(windows, clock.wall_ns())) is not None:
+        for name in crew.plan_hosts():
+            crew.tell("blackout", name, "started", f"until {until_ns}")
+        clock.sleep_s(_POLL_S)
+        phases.watch(crew)
+
+
+def _tighter(crew: Crew, names: Sequence[str], cap_ppm: int | None) -> bool:
+    return any((PPM if cap_ppm is None else cap_ppm) < (crew.states[name].cap_ppm or PPM) for name in names)
+
+
+def _cap(crew: Crew, names: Sequence[str], cap_ppm: int | None) -> None:
+    """What hosts that have not passed take of their flow."""
+    other = [name for name in names if crew.states[name].leased and crew.states[name].cap_ppm != cap_ppm]
+    if other:
+        lease(crew, other, cap_ppm)
+
+
+def bake(crew: Crew, step: StepPlan) -> None:
+    """Let the release run for the step's time, then check its hosts once more. Raises PhaseFailed, KillArrived, Ousted."""
+    if not step.bake_s:
+        return
+    with crew.phase("bake", step.reached):
+        left_s = step.bake_s
+        while left_s > 0:
+            part_s = min(left_s, _POLL_S)
+            crew.site.clock.sleep_s(part_s)
+            left_s -= part_s
+            phases.watch(crew)
+            refuse_odd(crew, step.reached)
+    phases.smoke(crew, step.reached)
+
+
+def refuse_odd(crew: Crew, names: Sequence[str]) -> None:
+    """Raises PhaseFailed when a host shows a mark that it got since, or another release than the run's."""
+    odd = {name: words for name, status in values(phases.statuses(crew, names)).items() if (words := _odd(crew, name, status))}
+    if odd:
+        raise PhaseFailed("bake", {name: TradeopsError(words, where=name) for name, words in odd.items()})
+
+
+def _odd(crew: Crew, name: str, status: Status) -> str:
+    if fresh := [mark for mark in status.marks if mark.id not in crew.states[name].marks]:
+        return "; ".join(f"{mark.kind} by {mark.by}: {mark.reason}" for mark in fresh)
+    runs = status.vitals.identity.release if status.vitals else crew.plan.release
+    return "" if runs == crew.plan.release else f"runs {short(runs)}, and not the run's release"

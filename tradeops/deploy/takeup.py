@@ -1,0 +1,76 @@
+"""Take up a run that died, was held, or ended with hosts in between: `resume` carries it on, `abort` takes its hosts back.
+
+Either way under a higher fence: an earlier session that is still alive somewhere is refused by every host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tradeops.base.errors import ExitCode, Refused
+from tradeops.contracts.agent import Facts
+from tradeops.deploy.asked import settled_runs
+from tradeops.deploy.crew import Crew
+from tradeops.deploy.ending import Ending, Setback
+from tradeops.deploy.journal import Journal, list_runs
+from tradeops.deploy.past import Past, past_of
+from tradeops.deploy.plan import Plan, here
+from tradeops.deploy.preflight import close_all, open_all, survey
+from tradeops.deploy.run import conduct
+from tradeops.deploy.site import Site
+
+
+def resume(site: Site, journal: Journal) -> Ending:
+    """Carry the run on from what its hosts say, to the end that it would have reached undisturbed.
+
+    Raises PreflightFailed when a host does not answer, Refused when the run ended well or hosts run what it knows
+    nothing of: nothing is touched then.
+    """
+    return _take_up(site, journal, past_of(journal))
+
+
+def abort(site: Site, journal: Journal) -> Ending:
+    """Every host of the run back on its old release, proved: exit 0. Any that is not: exit 6, named. Raises as `resume`."""
+    undone = Setback("the run", {site.person: "aborted"}, ExitCode.PROVED)
+    return _take_up(site, journal, replace(past_of(journal), setback=undone))
+
+
+def _take_up(site: Site, journal: Journal, past: Past) -> Ending:
+    plan, playbook = journal.plan(), journal.playbook()
+    _refuse_settled(site, journal)
+    sessions = open_all(site, playbook)
+    try:
+        facts = survey(site, sessions, playbook)
+        _refuse_strangers(plan, facts)
+        crew = Crew(site, plan, playbook, journal.run, journal.take_up(), sessions)
+    except BaseException:
+        close_all(sessions)
+        raise
+    return conduct(crew, facts, past)
+
+
+def _refuse_settled(site: Site, journal: Journal) -> None:
+    """A run that ended well is no longer its own to undo: that is a rollback, with its guard."""
+    settled = [run.run for run, _ in settled_runs(site.runs)]
+    later = [run.run for run in list_runs(site.runs)]
+    newer = [run for run in later[later.index(journal.run) + 1 :] if run in settled]
+    if journal.run in settled or newer:
+        raise Refused(
+            f"the run {f'was followed by {newer[-1]}' if newer else 'ended well'}; there is nothing to take up",
+            where=journal.run,
+            holds="nothing was touched",
+            next="`tradeops rollback` goes back to an earlier release",
+        )
+
+
+def _refuse_strangers(plan: Plan, facts: Mapping[str, Facts]) -> None:
+    """Every host must run what it ran before, what the run brought, or nothing."""
+    strange = {name: there for name, fact in facts.items() if (there := here(fact)) not in (None, plan.part(name).old, plan.release)}
+    if strange:
+        raise Refused(
+            "runs a release that is neither the run's nor the one before it",
+            where=", ".join(strange),
+            holds="nothing was touched",
+            next="`tradeops verify` tells what runs where; `tradeops rollback` or a new deploy puts it right",
+        )
