@@ -129,6 +129,15 @@ class GuardHost:
             return 0
 
         self.port = until(listening, 20)
+        until(self._accepts, 20)
+
+    def _accepts(self) -> bool:
+        """Whether somebody answers at its door."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
 
     def kill_guard(self) -> None:
         """SIGKILL, as a crash."""

@@ -18,7 +18,7 @@ from tradeops.guard.verbs import decide
 
 T0 = 1_000_000 * NS_PER_S
 NOW = Now(T0, 50 * NS_PER_S)
-FIT = Facts(release="sha256:r1")
+FIT = Facts(release="sha256:r1", writing="", unfit={"blue": "", "green": "it has no process"})
 ARMED = State(permit=Permit("permit-0", T0 - 9, ("operator-1", "risk-1"), "enrolled", Envelope("", ())), floor_ns=T0 - 10)
 TWO = ("operator-1", "risk-1")
 

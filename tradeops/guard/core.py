@@ -29,7 +29,7 @@ from tradeops.guard.site import Site, Slot, read_kill, read_secret
 from tradeops.guard.state import State, Store
 from tradeops.guard.stop import StopKeeper
 from tradeops.guard.venue import VenueDesk
-from tradeops.guard.watch import OutVersusIn, Trader, Trip, Unseen
+from tradeops.guard.watch import OutVersusIn, TakingOver, Trader, Trip, Unseen
 
 _LOG = logging.getLogger("guard")
 BEAT_S: Final = 0.1
@@ -66,6 +66,7 @@ class Guard:
         self._scanned: tuple[int, tuple[int, ...]] | None = None
         self._ratio = OutVersusIn()
         self._unseen = Unseen()
+        self._taking = TakingOver()
         self._reconciler = Reconciler()
         self._latched = {mark.id for mark in marks.kills(self.memory.state)}
         self._adopt_latch(always=True)
@@ -99,8 +100,9 @@ class Guard:
         self.look()
         self._stop_fan_out()
         unseen = self._unseen.measure({name: desk.ready for name, desk in self.desks.items()}, self.clock.monotonic_ns())
+        taking = self._taking.measure(self.trader, self.standby, self.clock.monotonic_ns())
         if marks.trading(self.memory.state, self.memory.now()):
-            for trip in (*self._halting(), *unseen):
+            for trip in (*self._halting(), *unseen, *taking):
                 self.trip(MarkKind.HALT, trip)
         elif (permitted and self.memory.state.permit is None) or self.working():
             self._take_up_stops()
@@ -126,7 +128,12 @@ class Guard:
     @property
     def standby(self) -> Trader:
         """The other slot's, as last looked at."""
-        return next(trader for slot, trader in self.traders.items() if slot != self.memory.state.active)
+        return self.traders[self.other_slot]
+
+    @property
+    def other_slot(self) -> str:
+        """The slot that does not hold the token."""
+        return next(slot for slot in SLOTS if slot != self.memory.state.active)
 
     def look(self) -> Trader:
         """The active slot's process as it is now."""
@@ -175,7 +182,15 @@ class Guard:
         unknown = tuple(f"drop copy of {name}: not connected" for name, desk in self.desks.items() if not desk.ready)
         idle = self.kept and not self.trader.alive and not self._scan_now()
         problem = ("" if idle else watch.unproved(self.trader, slot.wanted())) or self._venues_problem() or self.clock_problem()
-        return Facts(problem, self.breaks + unknown, slot.release or "")
+        unfit = {name: watch.unfit(trader, self.site.slot(name).wanted()) for name, trader in self.traders.items()}
+        return Facts(problem, self.breaks + unknown, slot.release or "", self._writing(), unfit)
+
+    def _writing(self) -> str:
+        """Why it is not proved that nobody writes and nothing works."""
+        stop, working = self.memory.stop, self.working()
+        if problem := watch.writing(self.traders.values(), stop.nobody_at, stop.epoch, self._scan_now):
+            return problem
+        return "" if working == 0 else "what works is not known" if working is None else f"{working} orders work, by drop copy"
 
     def _venues_problem(self) -> str:
         if not self.site.venues_known():
@@ -233,6 +248,8 @@ class Guard:
             for killing in self.killings.values()
             for what, text in killing.progress.problems.items()
         ]
+        if self.standby.alive and (problem := watch.unfit(self.standby, self.site.slot(self.other_slot).wanted())):
+            found.append(f"standby in slot {self.other_slot}: {problem}")
         if self.trader.strangers:
             found.append(f"further processes of the service: {', '.join(map(str, self.trader.strangers))}")
         if clock := self.clock_problem():
@@ -280,7 +297,7 @@ class Guard:
         """Every stop that stands is seen through, also one of an earlier guard, and one after which something works again."""
         now_ns = self.clock.monotonic_ns()
         for mark in self.memory.state.marks:
-            if mark.kind in (MarkKind.KILL, MarkKind.HALT, MarkKind.UNARMED):
+            if mark.kind in (MarkKind.KILL, MarkKind.HALT, MarkKind.UNARMED, MarkKind.STANDBY):
                 self.stop_orders(mark.id, mark.scope, now_ns, force=False)
 
     async def _end_trader(self) -> str:

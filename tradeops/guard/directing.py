@@ -21,8 +21,8 @@ from tradeops.guard.verbs import decide
 _LOG = logging.getLogger("guard.directing")
 DURABLE_WAIT_S = 1.0
 WAIT_MS_MAX = 30_000
-_MAY_PASS = frozenset({"not_proved", "reconciliation_break"})
-_AGAIN_S = 0.05
+_MAY_PASS = frozenset({"not_proved", "not_stood_down", "reconciliation_break"})
+_AGAIN_S = 0.02
 
 
 async def direct(guard: Guard, envelope: Envelope, *, certified: bool, received_ns: int, wait_ms: int) -> tuple[int, DirectiveReply]:

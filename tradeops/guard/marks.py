@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec.structs import replace
@@ -33,14 +34,18 @@ class Now:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a permit and a resume are judged by. trader_problem: why what runs here is not proved, empty when it is.
+    """What permits, resumes and activations are judged by. trader_problem: why what runs here is not proved, empty when it is.
 
-    breaks: reconciliation breaks that are open.  release: what runs, for overlays.
+    breaks: reconciliation breaks that are open.  release: what runs, for overlays.  writing: why it is not proved that
+    no process of the host writes and nothing works, empty when it is.  unfit: slot -> why its process is no proved
+    standby, empty when it is one.
     """
 
     trader_problem: str = ""
     breaks: tuple[str, ...] = ()
     release: str = ""
+    writing: str = "not looked at"
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class StopKeeper:
         self.epoch = 0
         self.latch = 0
         self.stopped_at: int | None = 0
+        self.nobody_at: int | None = 0
+        """Since which epoch the page says stop, and names no slot as the writer; None: it does not."""
 
     def open(self) -> tuple[StopWords | None, str]:
         """Take up the page that is there. The words it had, and what is wrong with it (then call `mend`)."""
@@ -55,12 +57,17 @@ class StopKeeper:
             self.stopped_at = None
         elif self.words.may_send or self.stopped_at is None:
             self.stopped_at = epoch
+        if words.token.slot:
+            self.nobody_at = None
+        elif self.words.token.slot or self.nobody_at is None:
+            self.nobody_at = epoch
         self.words, self.epoch = words, epoch
         self._write(beat_ns)
 
     def begin(self, words: Words, *, epoch: int, beat_ns: int) -> None:
         """The first words of this process: nothing that was acknowledged to an earlier one counts."""
         self.stopped_at = None if words.may_send else epoch
+        self.nobody_at = None if words.token.slot else epoch
         self.words, self.epoch = words, epoch
         self._generation += 1
         self._write(beat_ns)
@@ -119,6 +126,7 @@ class StopKeeper:
             if self._page is not None:
                 self._page.mend(epoch=epoch, latch=self.latch, token=token)
         self.words, self.epoch, self.stopped_at = Words(latch_cleared=self.latch, token=token), epoch, epoch
+        self.nobody_at = None if token.slot else epoch
         try:
             if self._page is None or not self._page.same_file():
                 self._renew(epoch, token)

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from tradeops.base.clock import NS_PER_S
 from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
 from tradeops.contracts.codec import convert, unknown_fields
-from tradeops.contracts.directive import Verb
+from tradeops.contracts.directive import Scope, Verb
 from tradeops.contracts.entitle import RUN_VERBS
+from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.status import Mark, MarkKind
 from tradeops.contracts.units import PPM
 from tradeops.guard import marks
@@ -21,6 +22,8 @@ from tradeops.guard.marks import KILLS_ENDED_MAX, MARKS_MAX, Decision, Facts, No
 from tradeops.guard.state import Lease, Permit, State
 
 PERMIT_PEOPLE: Final = 2
+_AGAIN: Final = {Verb.HALT: MarkKind.HALT, Verb.STANDBY: MarkKind.STANDBY}
+"""What may be said again while its mark stands: a lost answer is asked for once more."""
 LEASE_S_MAX: Final = 24 * 3600
 
 
@@ -30,7 +33,8 @@ def decide(state: State, order: Order, facts: Facts, now: Now) -> Decision:
     if directive.verb is Verb.KILL:
         return _kill(state, order, now)
     if any(spent.id == directive.id for spent in state.spent):
-        if directive.verb is Verb.HALT and marks.marked(state, MarkKind.HALT, directive.id):
+        kind = _AGAIN.get(directive.verb)
+        if kind is not None and marks.marked(state, kind, directive.id):
             return Decision(state, already=True, cancel=directive.scope)
         raise Refusal("replayed", f"directive {directive.id} was taken before", "read /v1/status for what it came to; sign a new one")
     if order.run and directive.verb not in RUN_VERBS:
@@ -66,7 +70,8 @@ def _hold(state: State, order: Order, facts: Facts, now: Now) -> Decision:
 
 
 def _standby(state: State, order: Order, facts: Facts, now: Now) -> Decision:
-    return Decision(_with_mark(state, order, MarkKind.STANDBY, now))
+    """No slot writes from now on, and what works is taken back: the old writer is fenced before there is a new one (O09)."""
+    return Decision(_with_mark(state, order, MarkKind.STANDBY, now), cancel=Scope())
 
 
 def _with_mark(state: State, order: Order, kind: MarkKind, now: Now) -> State:
@@ -145,14 +150,23 @@ def _known_args(args: dict[str, Any], known: set[str]) -> None:
 
 
 def _activate(state: State, order: Order, facts: Facts, now: Now) -> Decision:
+    """The token goes to a slot: only from a host that stands by, where it is proved that nobody writes (O09)."""
     args = order.directive.args
     _known_args(args, {"token", "slot"})
-    token = _count(args, "token")
+    token, slot = _count(args, "token"), args.get("slot")
+    if slot not in SLOTS:
+        raise Refusal("malformed", f"args.slot is {slot!r}, not one of {', '.join(SLOTS)}", status=400)
     _signed_after_floor(state, order)
     if token <= state.token:
         raise Refusal("older", f"activation token {token}, {state.token} was seen")
     kept = tuple(mark for mark in state.marks if mark.kind is not MarkKind.STANDBY)
-    return Decision(replace(state, marks=kept, token=token))
+    if kept == state.marks:
+        raise Refusal("not_standing_by", f"slot {state.active} holds the token", "say `standby` first: it fences the old writer")
+    if facts.writing:
+        raise Refusal("not_stood_down", f"it is not proved that nobody writes: {facts.writing}", "wait, or stop the process that writes")
+    if problem := facts.unfit.get(slot, "nothing is known of it"):
+        raise Refusal("not_proved", f"slot {slot} is no proved standby: {problem}", "start it, or activate the other slot")
+    return Decision(replace(state, marks=kept, token=token, active=slot))
 
 
 def _lease(state: State, order: Order, facts: Facts, now: Now) -> Decision:

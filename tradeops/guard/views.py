@@ -41,7 +41,7 @@ def status_of(guard: Guard) -> Status:
         status.STATUS_SCHEMA,
         guard.host.host,
         guard.host.fleet,
-        trading=marks.trading(state, guard.memory.now()) and trader.fresh(watch.STALE_NS_MAX),
+        trading=marks.trading(state, guard.memory.now()) and trader.fresh(watch.STALE_NS_MAX) and trader.writes,
         marks=state.marks,
         permit=state.permit.id if state.permit else None,
         vitals=trader.vitals,
@@ -93,7 +93,17 @@ def _trader_checks(guard: Guard, trader: watch.Trader) -> tuple[Check, ...]:
         ),
         _check("limits", bool(vitals.limits), f"{len(vitals.limits)} loaded"),
         _path(vitals),
+        *_standby_checks(guard),
     )
+
+
+def _standby_checks(guard: Guard) -> tuple[Check, ...]:
+    """Of the other slot's process, when one lives."""
+    if not guard.standby.alive:
+        return ()
+    slot = guard.other_slot
+    problem = watch.unfit(guard.standby, guard.site.slot(slot).wanted())
+    return (_check("standby", not problem, f"slot {slot}: {problem or 'stands by'}"),)
 
 
 def _guard_checks(guard: Guard) -> tuple[Check, ...]:

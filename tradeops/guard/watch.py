@@ -23,6 +23,9 @@ UNSEEN_NS_MAX: Final = 10 * NS_PER_S
 """A drop copy that is away for longer halts: what works is not known (ours; a reconnection takes a second or two)."""
 _LOOK_NS_MAX: Final = NS_PER_S
 """What one look adds at most to the time that a drop copy was away: a guard that slept did not see it away."""
+TAKE_NS_MAX: Final = 3 * NS_PER_S
+"""How long a slot that was given the token may stand by all the same (ours; taking over takes milliseconds)."""
+STANDBY: Final = "standby"
 FIT_STATES: Final = frozenset({"ready", "halted"})
 
 
@@ -37,6 +40,11 @@ class Trader:
     age_ns: int | None = None
     alive: bool = False
     strangers: tuple[int, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        """Whether it said that it is the host's writer."""
+        return self.vitals is not None and self.vitals.writes
 
     def fresh(self, age_ns_max: int = FRESH_NS_MAX) -> bool:
         """Whether the vitals are of a living process and not older than that."""
@@ -87,6 +95,39 @@ def blocked(traders: Iterable[Trader], stopped_at: int | None, epoch: int, proce
     if not living:
         return not processes()
     return all(stopped_at <= vitals.ack_epoch <= epoch and vitals.send_queue == 0 and not strangers for vitals, strangers in living)
+
+
+def writing(traders: Iterable[Trader], nobody_at: int | None, epoch: int, processes: Callable[[], tuple[int, ...]]) -> str:
+    """Why it is not proved that no process of this host writes; empty when it is: each has seen the page name nobody, and left.
+
+    nobody_at: the first epoch since which it does; None: it names a slot.  processes: those of the service.
+    """
+    if nobody_at is None:
+        return "the stop page names a writer"
+    living = [(trader.vitals, trader.strangers) for trader in traders if trader.vitals is not None and trader.alive]
+    if not living and (pids := processes()):
+        return f"processes of the service live and say nothing: {', '.join(map(str, pids))}"
+    for vitals, strangers in living:
+        slot = vitals.identity.slot
+        if strangers:
+            return f"further processes of the service live: {', '.join(map(str, strangers))}"
+        if not nobody_at <= vitals.ack_epoch <= epoch:
+            return f"slot {slot} has not acknowledged it"
+        if vitals.writes or vitals.send_queue:
+            return f"slot {slot} still writes, {vitals.working} orders open, {vitals.send_queue} bytes to send"
+    return ""
+
+
+def unfit(trader: Trader, wanted: Wanted) -> str:
+    """Why a slot's process is no proved standby; empty when it is one."""
+    vitals = trader.vitals
+    if vitals is None or not trader.alive:
+        return "it has no process"
+    if not trader.fresh():
+        return f"its vitals are {(trader.age_ns or 0) / NS_PER_MS:.0f} ms old"
+    if vitals.state != STANDBY or vitals.writes:
+        return f"it is {vitals.state}"
+    return misfit(trader, wanted) or wanted.problem
 
 
 def unproved(trader: Trader, wanted: Wanted) -> str:
@@ -141,6 +182,26 @@ def watchdog(trader: Trader, wanted: Wanted) -> tuple[Trip, ...]:
     if wanted.problem:
         trips.append(Trip("binding", wanted.problem))
     return tuple(trips)
+
+
+class TakingOver:
+    """A slot that holds the token and does not write, or another that still does (O09). Pure."""
+
+    def __init__(self) -> None:
+        self._since_ns: int | None = None
+
+    def measure(self, active: Trader, beside: Trader, now_ns: int) -> tuple[Trip, ...]:
+        """active: the slot that holds the token.  beside: the other one."""
+        idle = active.vitals is not None and active.alive and not active.writes
+        self._since_ns = (self._since_ns or now_ns) if idle else None
+        trips = []
+        if self._since_ns is not None and now_ns - self._since_ns > TAKE_NS_MAX:
+            said = f"holds the token for {(now_ns - self._since_ns) / NS_PER_S:.1f} s and stands by"
+            trips.append(Trip("trader-standby", f"{said}, {TAKE_NS_MAX / NS_PER_S:.0f} s allowed"))
+        if beside.vitals is not None and beside.alive and beside.vitals.writes:
+            identity = beside.vitals.identity
+            trips.append(Trip("two-writers", f"slot {identity.slot}, process {identity.pid}, writes without the token"))
+        return tuple(trips)
 
 
 class Unseen:

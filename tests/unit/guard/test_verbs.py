@@ -156,15 +156,6 @@ def test_a_halt_posted_again_is_known_and_a_resumed_one_is_spent() -> None:
     assert code(after(halted, order(Verb.RESUME, "r1", ends=("h1",))), order(Verb.HALT, "h1")) == "replayed"
 
 
-def test_standby_ends_with_a_newer_activation() -> None:
-    """A token that was seen is worth nothing."""  # O09
-    standby = after(replace(ARMED, token=4), order(Verb.STANDBY, "s1"))
-    assert not marks.trading(standby, NOW)
-    assert code(standby, order(Verb.ACTIVATE, "a1", args={"token": 4})) == "older"
-    active = after(standby, order(Verb.ACTIVATE, "a1", args={"token": 5}))
-    assert marks.trading(active, NOW) and active.token == 5
-
-
 def test_a_hold_is_a_mark_of_its_run() -> None:
     """A run may hold what it has not proved."""
     held = after(ARMED, order(Verb.HOLD, "o1", run="run-1"))
@@ -268,7 +259,7 @@ def _one_step(step: str, number: int, state: State, now: Now) -> Order | State:
         "resume-run": order(Verb.RESUME, f"r{number}", ends=ends or ("x",), run="run-1", **fields),
         "permit": permit(f"p{number}", *ends, **fields),
         "permit-one": permit(f"p{number}", *ends, by=("operator-1",), **fields),
-        "activate": order(Verb.ACTIVATE, f"a{number}", args={"token": number}, **fields),
+        "activate": order(Verb.ACTIVATE, f"a{number}", args={"token": number, "slot": "blue"}, **fields),
         "lease": order(Verb.LEASE, f"l{number}", run="run-1", args={"lease_s": 2, "fence": number}, **fields),
     }
     if step == "time":

@@ -21,7 +21,7 @@ from tradeops.contracts.pages import VitalsWriter
 from tradeops.contracts.status import Vitals
 from tradeops.guard import process, watch
 from tradeops.guard.reconcile import Reconciler
-from tradeops.guard.watch import OutVersusIn, Trader, Unseen, Wanted
+from tradeops.guard.watch import OutVersusIn, TakingOver, Trader, Unseen, Wanted
 
 R1, R2, B1 = "sha256:" + "1" * 64, "sha256:" + "2" * 64, "sha256:" + "b" * 64
 IDENTITY = Identity("trader", R1, B1, 0, "blue", 10, 20, 0)
@@ -77,6 +77,66 @@ def test_both_slots_must_have_acknowledged() -> None:
     assert not watch.blocked((active, behind), 5, 7, none)
     assert not watch.blocked((active, trader(ack_epoch=5, send_queue=1)), 5, 7, none)
     assert watch.blocked((active, replace(behind, alive=False)), 5, 7, none)
+
+
+def behind(**fields: Any) -> Trader:
+    """A standby of the other slot."""
+    identity = msgspec.structs.replace(IDENTITY, slot="green", pid=11)
+    return trader(**{"identity": identity, "state": "standby", "writes": False, "ack_epoch": 5, **fields})
+
+
+@pytest.mark.parametrize(
+    ("words", "active", "nobody_at"),
+    [
+        ("", behind(identity=IDENTITY), 5),
+        ("", trader(alive=False), 5),
+        ("names a writer", behind(identity=IDENTITY), None),
+        ("slot blue has not acknowledged", behind(identity=IDENTITY, ack_epoch=4), 5),
+        ("slot blue has not acknowledged", behind(identity=IDENTITY, ack_epoch=8), 5),
+        ("slot blue still writes", trader(ack_epoch=5), 5),
+        ("slot blue still writes", behind(identity=IDENTITY, send_queue=1), 5),
+        ("further processes of the service live: 99", replace(behind(identity=IDENTITY), strangers=(99,)), 5),
+    ],
+)
+def test_that_nobody_writes_is_proved(words: str, active: Trader, nobody_at: int | None) -> None:
+    """Every living process has seen the page name nobody, and has left; one that is gone writes nothing."""  # O09
+    problem = watch.writing((active, behind()), nobody_at, 7, none)
+    assert (words in problem) if words else problem == ""
+
+
+def test_processes_that_say_nothing_are_not_nobody() -> None:
+    """Nothing lives that speaks, and something lives."""  # O09
+    assert "99" in watch.writing((Trader(), trader(alive=False)), 5, 7, lambda: (99,))
+    assert watch.writing((Trader(), Trader()), 5, 7, none) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "one"),
+    [
+        ("", behind()),
+        ("no process", Trader()),
+        ("no process", behind(alive=False)),
+        ("1500 ms old", behind(age_ms=1500)),
+        ("it is ready", trader()),
+        ("runs release", behind(identity=msgspec.structs.replace(IDENTITY, release=R2))),
+    ],
+)
+def test_a_standby_is_proved(words: str, one: Trader) -> None:
+    """Alive, fresh, standing by, and what its slot is to run."""  # O09
+    problem = watch.unfit(one, WANTED)
+    assert (words in problem) if words else problem == ""
+
+
+def test_a_token_that_is_not_taken_up_and_a_writer_without_it_halt() -> None:
+    """Milliseconds are enough; three seconds are not needed. Two that write are seen at once."""  # O09 K12
+    taking = TakingOver()
+    green = behind()
+    for at_s, trips in ((1, 0), (3.9, 0), (4.1, 1)):
+        assert len(taking.measure(green, Trader(), int(at_s * NS_PER_S))) == trips
+    assert taking.measure(trader(), green, 5 * NS_PER_S) == ()
+    assert taking.measure(green, Trader(), 6 * NS_PER_S) == ()
+    (trip,) = taking.measure(trader(), behind(writes=True), 7 * NS_PER_S)
+    assert trip.control == "two-writers" and "slot green, process 11" in trip.measured
 
 
 @pytest.mark.parametrize(
