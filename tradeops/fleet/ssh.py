@@ -6,7 +6,6 @@ the socket when its time is up. A missing exit status is unknown, never 0.
 
 from __future__ import annotations
 
-import base64
 import logging
 import shlex
 import threading
@@ -24,16 +23,12 @@ from tradeops.fleet.channel import Channel, ChannelBroken, Finished, cut_after
 from tradeops.fleet.dial import Budget, Target, at_host, dial, key_mismatch
 from tradeops.fleet.fleetfile import Deadlines
 from tradeops.fleet.host import Host, JumpHost, SshEntry
+from tradeops.fleet.keyring import AskPassphrase, HeldKeys, KeyRing, public_key
 
 OUTPUT_BYTES_MAX = 8 << 20
 _KEEPALIVE_S = 10
 _SSH_PORT = 22
-_DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
-_KEY_CLASSES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 _BREAKS = (paramiko.SSHException, OSError, EOFError)
-
-AskPassphrase = Callable[[str], str]
-"""Asks the person for the passphrase of the key at a path; handed in only where there is a terminal."""
 
 # Every failure is raised as one of our errors; paramiko's own account of it, with traceback, would only say it twice.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -67,7 +62,7 @@ class Ssh:
         self._deadlines = deadlines
         self._jumps = dict(jumps or {})
         self._known_hosts = _read_known_hosts(known_hosts)
-        self._keys = _KeyRing(ask_passphrase)
+        self._keys = KeyRing(ask_passphrase)
         self._clock = clock or SystemClock()
         self._guard = threading.Lock()
         self._links: dict[tuple[str, str], _Link] = {}
@@ -81,12 +76,9 @@ class Ssh:
 
         Raises Unreachable when a key cannot be used.
         """
-        agent = paramiko.Agent()
-        try:
+        with HeldKeys(self._deadlines.auth) as agent:
             for identity_file in dict.fromkeys(host.identity_file for host in hosts):
                 self._keys.candidates(identity_file, agent)
-        finally:
-            agent.close()
 
     def exec_admin(self, host: Host, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Finished:
         """Run one command as the host's admin and wait for its end: for enrolment only.
@@ -147,14 +139,12 @@ class Ssh:
 
     def _connect(self, target: Target, budget: Budget) -> Connection:
         """Keys first: a person may be typing a passphrase, and no host waits for that."""
-        agent = paramiko.Agent()
         try:
-            login = _Login(target, self._keys.candidates(target.identity_file, agent))
-            return self._log_in(target, login, self._dial(target, budget), budget)
+            with HeldKeys(self._deadlines.auth) as agent:
+                login = _Login(target, self._keys.candidates(target.identity_file, agent))
+                return self._log_in(target, login, self._dial(target, budget), budget)
         except Unreachable as error:
             raise at_host(target.name, error) from None
-        finally:
-            agent.close()
 
     def _log_in(self, target: Target, login: _Login, sock: Any, budget: Budget) -> Connection:
         connect_s = budget.left(self._deadlines.connect)
@@ -189,7 +179,7 @@ class Ssh:
         """A client that knows this target's keys and no others."""
         client = paramiko.SSHClient()
         name = target.address if target.port == _SSH_PORT else f"[{target.address}]:{target.port}"
-        keys = [_public_key(target.host_key)] if target.host_key else list((self._known_hosts.lookup(name) or {}).values())
+        keys = [public_key(target.host_key)] if target.host_key else list((self._known_hosts.lookup(name) or {}).values())
         for key in keys:
             client.get_host_keys().add(name, key.get_name(), key)
         client.set_missing_host_key_policy(_RefuseUnknown(target))
@@ -267,73 +257,6 @@ class _Login:
         raise last
 
 
-class _KeyRing:
-    """Private keys, each opened once; a passphrase is asked for once, by one thread at a time."""
-
-    def __init__(self, ask: AskPassphrase | None) -> None:
-        self._ask = ask
-        self._lock = threading.Lock()
-        self._opened: dict[Path, paramiko.PKey] = {}
-
-    def candidates(self, identity_file: str | None, agent: paramiko.Agent) -> list[tuple[str, paramiko.PKey]]:
-        """(what it is called, key) in the order to try: the named one, or the agent's and then the usual files.
-
-        Raises Unreachable when the named key cannot be used, or the only usual one is encrypted and stays so.
-        """
-        held = {key.asbytes(): key for key in agent.get_keys()}
-        if identity_file is not None:
-            path = Path(identity_file).expanduser()
-            from_agent = held.get(_public_half(path) or b"")
-            return [(f"{path} by the agent", from_agent) if from_agent else (str(path), self._open(path))]
-        found: list[tuple[str, paramiko.PKey]] = [(f"the agent's {key.get_name()}", key) for key in held.values()]
-        for path in (Path.home() / ".ssh" / name for name in _DEFAULT_KEYS):
-            if not found and path.exists():
-                found.append((str(path), self._open(path)))
-        return found
-
-    def _open(self, path: Path) -> paramiko.PKey:
-        with self._lock:
-            if path not in self._opened:
-                self._opened[path] = self._read(path)
-            return self._opened[path]
-
-    def _read(self, path: Path) -> paramiko.PKey:
-        try:
-            return _private_key(path, None)
-        except paramiko.PasswordRequiredException:
-            hint = f"load it into the SSH agent: ssh-add {path}"
-            if self._ask is None:
-                raise Unreachable(f"the key {path} is encrypted and there is no terminal to ask for its passphrase", next=hint) from None
-        try:
-            return _private_key(path, self._ask(str(path)))
-        except paramiko.SSHException:
-            raise Unreachable(f"the passphrase does not open the key {path}", next=hint) from None
-
-
-def _private_key(path: Path, passphrase: str | None) -> paramiko.PKey:
-    """Raises PasswordRequiredException, SSHException (wrong passphrase), Unreachable (no usable key)."""
-    for kind in _KEY_CLASSES:
-        try:
-            return kind.from_private_key_file(str(path), passphrase)
-        except paramiko.PasswordRequiredException:
-            raise
-        except paramiko.SSHException:
-            continue
-        except OSError as error:
-            raise Unreachable(f"the key {path} cannot be read: {error.strerror}") from None
-    if passphrase is not None:
-        raise paramiko.SSHException("wrong passphrase")
-    raise Unreachable(f"{path} holds no private key of a kind that is used here (ed25519, ECDSA, RSA)")
-
-
-def _public_half(path: Path) -> bytes | None:
-    """The blob of `path`.pub, where there is one."""
-    try:
-        return _public_key(path.with_name(path.name + ".pub").read_text()).asbytes()
-    except (OSError, UnicodeDecodeError, IndexError, paramiko.SSHException):
-        return None
-
-
 def read_ssh_config(path: Path) -> Callable[[str], SshEntry]:
     """How to ask an OpenSSH client configuration about an address. Raises ConfigError when it cannot be read."""
     try:
@@ -364,11 +287,6 @@ def _read_known_hosts(path: Path | None) -> paramiko.HostKeys:
         except (paramiko.SSHException, OSError, UnicodeDecodeError, ValueError) as error:
             raise ConfigError(f"known hosts cannot be read: {error}", where=str(path)) from None
     return keys
-
-
-def _public_key(line: str) -> paramiko.PKey:
-    kind, encoded = line.split()[:2]
-    return paramiko.PKey.from_type_string(kind, base64.b64decode(encoded))
 
 
 def _line(key: paramiko.PKey) -> str:

@@ -6,6 +6,8 @@ goes from the environment to ssh-keygen through memory (or a 0600 file where the
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import shutil
 import subprocess
@@ -22,6 +24,11 @@ from tradeops.contracts.signature import Signer, fingerprint, normalise, verify
 CI_KEY_VARIABLE = "TRADEOPS_SIGNING_KEY"
 _SIGN_S = 120
 _ASK_S = 10
+_AGENT_S = 2
+_AGENT_VARIABLE = "SSH_AUTH_SOCK"
+_PRIVATE_BYTES_MAX = 65536
+_OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
+_NO_CIPHER = b"openssh-key-v1\0\0\0\0\4none"
 _PUBLIC_BYTES_MAX = 16384
 _DEFAULT_FILES = ("id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk")
 
@@ -57,7 +64,10 @@ class FileSigner:
 
     def sign(self, message: bytes, purpose: Purpose) -> str:
         """The armored signature. Raises TradeopsError when the key cannot be used."""
-        return _sign(self._path, message, purpose, self.public_line, self._environ)
+        # ssh-keygen asks the agent first, and for as long as that is silent: not where the file alone will do.
+        private = self._path.with_suffix("") if self._path.suffix == ".pub" else self._path
+        environ = _without_agent(self._environ) if _is_plain(private) else _with_living_agent(self._environ)
+        return _sign(self._path, message, purpose, self.public_line, environ)
 
 
 class AgentSigner:
@@ -72,7 +82,7 @@ class AgentSigner:
         with tempfile.TemporaryDirectory(prefix="tradeops-sign-") as folder:
             public = Path(folder) / "key.pub"
             public.write_text(self.public_line + "\n")
-            return _sign(public, message, purpose, self.public_line, self._environ)
+            return _sign(public, message, purpose, self.public_line, _with_living_agent(self._environ))
 
 
 class MemorySigner:
@@ -81,10 +91,10 @@ class MemorySigner:
     def __init__(self, private_text: str, environ: Mapping[str, str]) -> None:
         """Raises UsageError when it is no private key without a passphrase."""
         self._text = private_text.strip() + "\n"
-        self._environ = environ
+        self._environ = _without_agent(environ)
         with _held(self._text) as (path, fd):
             try:
-                self.public_line = _derived(path, environ, fd)
+                self.public_line = _derived(path, self._environ, fd)
             except TradeopsError:
                 raise UsageError(
                     f"{CI_KEY_VARIABLE} holds no usable private key", next="give it an OpenSSH private key without a passphrase"
@@ -166,17 +176,43 @@ def _keygen(args: list[str], environ: Mapping[str, str], message: bytes, fd: int
     return ran.stdout
 
 
+def _is_plain(private: Path) -> bool:
+    """Whether the file holds a private key that no passphrase protects."""
+    try:
+        with private.open("rb") as file:
+            text = file.read(_PRIVATE_BYTES_MAX).decode("ascii", "replace").strip()
+        if text.startswith(_OPENSSH):
+            return base64.b64decode("".join(text.removeprefix(_OPENSSH).split())[:32]).startswith(_NO_CIPHER)
+    except (OSError, binascii.Error):
+        return False
+    return "PRIVATE KEY-----" in text and "ENCRYPTED" not in text
+
+
+def _without_agent(environ: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: value for name, value in environ.items() if name != _AGENT_VARIABLE}
+
+
+def _with_living_agent(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The same, without an agent that does not answer; one that does may then take its time for a touch."""
+    return environ if _agent_says(environ) is not None else _without_agent(environ)
+
+
+def _agent_says(environ: Mapping[str, str]) -> str | None:
+    """What the agent offers; None when there is none, or it does not answer."""
+    program = shutil.which("ssh-add", path=environ.get("PATH"))
+    if program is None or not environ.get(_AGENT_VARIABLE):
+        return None
+    try:
+        ran = subprocess.run([program, "-L"], env=dict(environ), capture_output=True, timeout=_AGENT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    return ran.stdout.decode("ascii", "replace") if ran.returncode == 0 else None
+
+
 def _agent_lines(environ: Mapping[str, str]) -> list[str]:
     """The public lines that the agent offers and that can sign here; none when there is no agent."""
-    program = shutil.which("ssh-add", path=environ.get("PATH"))
-    if program is None or not environ.get("SSH_AUTH_SOCK"):
-        return []
-    try:
-        ran = subprocess.run([program, "-L"], env=dict(environ), capture_output=True, timeout=_ASK_S, check=False)
-    except subprocess.TimeoutExpired:
-        return []
     lines = []
-    for line in ran.stdout.decode("ascii", "replace").splitlines() if ran.returncode == 0 else []:
+    for line in (_agent_says(environ) or "").splitlines():
         try:
             lines.append(normalise(line))
         except SignatureInvalid:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.badssh import bad_ssh, silent_port
+from tests.support.silentagent import silent_agent
 from tests.support.sshd import Sshd, free_port, host, make_key, running_sshd
 from tests.support.wait import until
 from tradeops.base.clock import NS_PER_S, SystemClock
@@ -301,6 +302,25 @@ def test_the_agent_signs_for_an_encrypted_key(sshd: Sshd, ssh: Ssh, tmp_path: Pa
     other = Ssh(deadlines=Deadlines())
     other.open_channel(sshd.host(identity=None), "true", timeout_s=5).close()
     other.close()
+
+
+@pytest.mark.parametrize("identity", ["plain", "encrypted", "none"])
+def test_a_hung_agent_holds_up_nobody(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: str) -> None:
+    """K04: it accepts and is silent: never asked for a plain key, and given up for others."""
+    monkeypatch.setattr("tradeops.fleet.keyring._AGENT_S", 0.2 if identity != "plain" else 3600.0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_key(tmp_path / "locked", passphrase="words")
+    named = {"plain": sshd.client_key, "encrypted": tmp_path / "locked", "none": None}[identity]
+    host = sshd.host(identity=named)
+    ssh = Ssh(deadlines=Deadlines())
+    with silent_agent(tmp_path, monkeypatch):
+        if identity == "plain":
+            ssh.unlock([host])
+            ssh.open_channel(host, "true", timeout_s=10).close()
+        else:
+            with pytest.raises(Unreachable, match="no terminal" if identity == "encrypted" else "no key to try"):
+                ssh.open_channel(host, "true", timeout_s=10)
+    ssh.close()
 
 
 def test_through_a_jump_host(sshd: Sshd, tmp_path: Path) -> None:

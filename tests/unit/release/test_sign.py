@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.silentagent import silent_agent
 from tradeops.base.errors import SignatureInvalid, TradeopsError, UsageError
 from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.signature import fingerprint, normalise, verify
@@ -159,3 +160,37 @@ def test_a_lying_ssh_keygen_is_found(tmp_path: Path) -> None:
         liar.chmod(0o755)
         with pytest.raises(SignatureInvalid):
             FileSigner(one, env).sign(MESSAGE, Purpose.RELEASE)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa-pem"])
+def test_a_hung_agent_is_not_asked_for_a_plain_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """K04: a file without a passphrase, and CI's key, sign at once beside an agent that accepts and is silent."""
+    path = new_key(tmp_path, kind=kind.partition("-")[0])
+    if kind == "rsa-pem":
+        subprocess.run(["ssh-keygen", "-q", "-p", "-m", "PEM", "-P", "", "-N", "", "-f", str(path)], check=True, timeout=30)
+    with silent_agent(tmp_path, monkeypatch) as env:
+        monkeypatch.setattr("tradeops.release.sign._AGENT_S", 0.0)  # asked, it would count as silent; signing would still wait for it
+        monkeypatch.setattr("tradeops.release.sign._SIGN_S", 10)
+        signers = [signer_for(str(path), environ=env), signer_for(str(path.with_suffix(".pub")), environ=env)]
+        if kind == "ed25519":  # ssh-keygen takes only its own format from a descriptor
+            signers.append(signer_for(None, environ=env | {CI_KEY_VARIABLE: path.read_text()}))
+        for signer in signers:
+            assert verify(signer.sign(MESSAGE, Purpose.DIRECTIVE), MESSAGE, Purpose.DIRECTIVE) == signer.public_line
+
+
+def test_a_hung_agent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K04: an encrypted key is an error within seconds, and the person's other key is found."""
+    locked, plain = new_key(tmp_path, "locked", passphrase="words"), new_key(tmp_path, "plain")
+    folder = tmp_path / ".ssh"
+    folder.mkdir()
+    for name in ("plain", "plain.pub"):
+        shutil.copy(tmp_path / name, folder / name.replace("plain", "id_ed25519"))
+    with silent_agent(tmp_path, monkeypatch) as env:
+        monkeypatch.setattr("tradeops.release.sign._AGENT_S", 0.2)
+        env |= {"HOME": str(tmp_path), "SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
+        with pytest.raises(TradeopsError, match="could not use the key"):
+            signer_for(str(locked), environ=env).sign(MESSAGE, Purpose.DIRECTIVE)
+        with pytest.raises(UsageError, match="agent holds no key"):
+            signer_for("SHA256:unknown", environ=env)
+        known = normalise(plain.with_suffix(".pub").read_text())
+        assert signer_for(None, known=[known], environ=env).public_line == known
