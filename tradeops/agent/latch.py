@@ -117,13 +117,17 @@ def _word(context: Context) -> int:
 
 
 def _blocked(context: Context, word: int, wait_ms: int, begun_ns: int) -> bool:
-    """Whether no order can leave: every slot's gate acknowledged the word with an empty send queue, or no process is left."""
+    """Whether no order can leave: every slot's gate acknowledged the word with an empty send queue, or no process is left.
+
+    A process of the service that none of those gates' processes has started acknowledges nothing: while one lives, nothing is proved.
+    """
     while True:
         pages = [page for slot in SLOTS for page in [read_vitals(context.layout.vitals_page(slot))] if page and _lives(page)]
-        if word and pages and all(page.get("ack_latch") == word and page.get("send_queue") == 0 for page in pages):
-            return True
-        if not pages and not processes.of_service(context):
-            return True
+        if not pages or (word and all(page.get("ack_latch") == word and page.get("send_queue") == 0 for page in pages)):
+            living = processes.of_service(context)
+            known = [processes.descendants(page["identity"]["pid"], living) for page in pages]
+            if {process.pid for process in living} <= set().union(*known):
+                return True
         if (context.clock.monotonic_ns() - begun_ns) >= wait_ms * NS_PER_MS:
             return False
         context.clock.sleep_s(_POLL_S)

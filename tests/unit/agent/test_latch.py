@@ -8,6 +8,8 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.identity import Identity
 from tradeops.contracts.pages import NOBODY, Narrowing, StopPage, VitalsWriter
 from tradeops.contracts.status import Vitals
+from tradeops.guard import process
 
 STUBBORN = b"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True:\n    signal.pause()\n"
 
@@ -230,6 +233,53 @@ def test_blocked_is_what_the_gate_acknowledged_or_a_dead_process(running: Manage
     stopped = latch(running, running.kill(), stop=True)
     assert stopped.blocked and stopped.stopped and stopped.stopped.survivors == ()
     until(lambda: not Path(f"/proc/{pid}").exists(), 10)
+
+
+@contextmanager
+def old_process(managed: ManagedHost, name: str = "x") -> Iterator[subprocess.Popen[bytes]]:
+    """One that runs inside a release and that no slot has started."""
+    folder = managed.layout.releases / name
+    folder.mkdir()
+    started = subprocess.Popen(["python3", "-c", "import signal; signal.pause()"], cwd=folder)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait(10)
+
+
+def acknowledge(managed: ManagedHost, slot: str, pid: int, ack_latch: int = 1) -> None:
+    """The vitals of a gate in that process, with nothing queued."""
+    ticks = process.start_ticks(pid)
+    assert ticks is not None
+    identity = Identity("trader", "sha256:" + "a" * 64, "b", 0, slot, pid, ticks, 1)
+    VitalsWriter(managed.layout.vitals_page(slot)).write(
+        Vitals(identity, time.monotonic_ns(), "ready", 1, ack_latch, 0, 0, {}, {}, {}, {}, {}, {}, {})
+    )
+
+
+def test_an_old_process_beside_a_halted_trader_is_not_blocked(managed: ManagedHost) -> None:
+    """It may still send, whatever the new one acknowledges; what the new one started itself is its own."""  # D02 K03 K08
+    acknowledge(managed, "blue", os.getpid())
+    with old_process(managed):
+        assert latch(managed, managed.kill(), wait_ms=50).blocked
+    code = "import subprocess, sys; print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid, flush=True)"
+    orphaned = subprocess.run(["python3", "-c", code], cwd=managed.layout.releases / "x", stdout=subprocess.PIPE, check=False)
+    stray = int(orphaned.stdout)
+    try:
+        assert not latch(managed, managed.kill(), wait_ms=50).blocked
+    finally:
+        os.kill(stray, signal.SIGKILL)
+
+
+def test_a_living_trader_with_unreadable_vitals_is_not_blocked(managed: ManagedHost) -> None:
+    """Both slots must have acknowledged: one whose page does not add up has not."""  # K03
+    with old_process(managed, "blue") as blue, old_process(managed, "green") as green:
+        acknowledge(managed, "blue", blue.pid)
+        acknowledge(managed, "green", green.pid, ack_latch=1)
+        assert latch(managed, managed.kill(), wait_ms=50).blocked
+        managed.layout.vitals_page("green").write_bytes(b"nonsense")
+        assert not latch(managed, managed.kill(), wait_ms=50).blocked
 
 
 def test_a_full_disk_does_not_keep_a_kill_from_stopping(managed: ManagedHost) -> None:
