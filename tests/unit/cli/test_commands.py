@@ -8,7 +8,6 @@ import yaml
 from tests.sim.host import SimHost
 from tests.sim.world import FLEET, OperatorDied
 from tests.support.console import Console
-from tests.support.silentagent import silent_agent
 from tradeops.base.errors import ExitCode
 from tradeops.contracts.agent import AgentVerb
 from tradeops.contracts.roster import SCHEMA as ROSTER_SCHEMA
@@ -150,15 +149,6 @@ def test_a_kill_that_does_not_reach_a_host_is_not_done(console: Console) -> None
     assert said.code == ExitCode.KILL_INCOMPLETE
     assert said.out.startswith("7 of 8 HOSTS BLOCKED")
     assert "h4: repeat the command; else reach h4 by its console" in said.out
-
-
-def test_a_hung_agent_stops_neither_kill_nor_deploy(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    """K04: the person's key lies in a file; an SSH agent that accepts and is silent is not waited for."""
-    monkeypatch.setattr("tradeops.release.sign._SIGN_S", 10)
-    with silent_agent(console.folder, monkeypatch):
-        assert console.run("deploy", console.new_release(2)).code == ExitCode.PROVED
-        assert console.run("kill-switch", "--all", "--reason", "drill").code == ExitCode.PROVED
-    assert console.trading() == []
 
 
 def test_a_kill_of_some_hosts_leaves_the_others(console: Console) -> None:
