@@ -100,7 +100,8 @@ def orders(folder: Path) -> dict[str, float]:
         for n in range(ORDERS // ORDERS_PER_COMMIT):
             for m in range(ORDERS_PER_COMMIT):
                 side, price = (Side.BUY, PRICE - TICK) if (n + m) % 2 else (Side.SELL, PRICE + TICK)
-                placing.place(Signal(SYMBOL, side, price, UNIT), VENUE, quoted_ns=clock.monotonic_ns())
+                now_ns = clock.monotonic_ns()
+                placing.place(Signal(SYMBOL, side, price, UNIT), VENUE, quoted_ns=now_ns, since_ns=now_ns)
             placing.send()
             for order in desk.session.orders():
                 desk.report(order, ExecKind.NEW)

@@ -100,7 +100,7 @@ HELP: Final[Mapping[str, str]] = {
     Gauge.TRADING: "1: a permit, no mark, a living trader.",
     Gauge.FLOW_CAP: "Share of decisions that are taken: the tighter of the overlay's cap and a run's.",
     Gauge.PATH_CHECK: "1: passed on every venue since start. 0: not yet, for want of a permit, a session or a quote. -1: failed.",
-    Latency.ORDER_PLACEMENT: "From an order's sending to the venue's first word that it has it.",
+    Latency.ORDER_PLACEMENT: "From an order's being wanted to the venue's first word that it has it.",
     Latency.QUOTE_TO_SEND: "From a quote's receipt to the sending of the order that it led to.",
 }
 

@@ -1,32 +1,76 @@
-"""Service folders for the demo: four versions of our own trader, of which the last does not come up."""
+"""Service folders for the demo: versions of our own trader that differ by their settings alone, as releases do in practice."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from tradeops.contracts.binding import Binding
 from tradeops.fleet.inventory import load_fleet
 from tradeops.release.daemon import package_folder
 
-BROKEN = 4
-VERSIONS = (1, 2, 3, BROKEN)
+BROKEN: Final = 4
+"""Does not come up: its configuration has a key that no trader knows."""
+NOISY: Final = 5
+"""Quotes nearer to the touch: about three times as many of its orders would trade at once, and are rejected."""
+SLOW: Final = 6
+"""Leaves a quarter of a second between two orders: more are wanted, and they wait."""
+IDLE: Final = 7
+"""Wants a position smaller than an order: it comes up, proves its path and never quotes."""
+
+USUAL: Final[Mapping[str, str]] = {
+    "requote": "300ms",  # calmer than the example, since eight hosts share this machine
+    "half_spread_ppm": "280",
+    "reversion_ppm": "800000",
+    "mean_shift": "3",  # leans on the last second alone, and hard
+    "improve": "true",
+    "post_only": "true",
+}
+"""Of every version: it goes inside the touch and may not take, so that about one order in twenty is rejected by the venue."""
+SETTINGS: Final[Mapping[int, Mapping[str, str]]] = {
+    1: {},
+    2: {},
+    3: {},
+    BROKEN: {},
+    NOISY: {"half_spread_ppm": "110"},
+    SLOW: {"order_gap": "250ms"},
+    IDLE: {"position_max": '"0.5"'},
+}
+"""Version -> in what it differs from the usual."""
 
 
 def write_services(folder: Path) -> None:
     """`service-N/` with service.yml and config/trader.yml for the fleet file in `folder`. Raises ConfigError, OSError."""
-    for version in VERSIONS:
+    for version in SETTINGS:
         write_service(folder, f"service-{version}", version)
 
 
 def write_service(folder: Path, name: str, version: int, more: str = "") -> None:
     """One of them as `name/`. more: further lines of its service.yml. Raises ConfigError, OSError."""
     binding = next(iter(load_fleet(folder / "fleet.yml").bindings.values()))
-    usual = (package_folder() / "trader" / "example.yml").read_text(encoding="utf-8")
     service = folder / name
     (service / "config").mkdir(parents=True, exist_ok=True)
     (service / "service.yml").write_text(_definition(version, binding) + more, encoding="utf-8")
-    (service / "config" / "trader.yml").write_text(_config(version, usual), encoding="utf-8")
+    (service / "config" / "trader.yml").write_text(config_of(version), encoding="utf-8")
+
+
+def config_of(version: int) -> str:
+    """trader.yml of a version: the example with its settings, and a desk of its own."""
+    example = (package_folder() / "trader" / "example.yml").read_text(encoding="utf-8")
+    text = _with(example, {"desk": f"desk-{version}", **USUAL, **SETTINGS[version]})
+    return text + ("no_such_setting: true\n" if version == BROKEN else "")
+
+
+def _with(text: str, settings: Mapping[str, str]) -> str:
+    """The YAML with other values for these keys, comments kept. Raises KeyError for a key that is not there once."""
+    for key, value in settings.items():
+        text, found = re.subn(rf"^( *{key}: )[^\s#]+", rf"\g<1>{value}", text, flags=re.MULTILINE)
+        if found != 1:
+            raise KeyError(key)
+    return text
 
 
 def _definition(version: int, binding: Binding) -> str:
@@ -44,11 +88,3 @@ def _definition(version: int, binding: Binding) -> str:
         "  order_rate_per_s_max: 100\n"
         '  position_max: "1000"\n'
     )
-
-
-def _config(version: int, usual: str) -> str:
-    """The usual one, calmer since eight hosts share this machine, with another desk for each version; the broken one with
-    a key that no trader knows.
-    """
-    changed = usual.replace("desk: desk-1", f"desk: desk-{version}", 1).replace("requote: 200ms", "requote: 1s", 1)
-    return changed + ("no_such_setting: true\n" if version == BROKEN else "")

@@ -30,6 +30,7 @@ from tradeops.trader.market.market import Market
 from tradeops.trader.market.offset import FeedOffset
 from tradeops.trader.orders.book import Tracked
 from tradeops.trader.overlays import OverlayWatch
+from tradeops.trader.pace import Pace
 from tradeops.trader.pathcheck import PathCheck
 from tradeops.trader.placing import Placing
 from tradeops.trader.recovery import Recovery
@@ -134,7 +135,10 @@ def assemble(
     tenure = Tenure(slot=mandate.slot, folder=layout.data, journal=journal, ledger=ledger, gate=gate, standing=standing)
     markets = _markets(mandate, config)
     on_terms = terms(mandate, config, overlays.current)
-    placing = Placing(ledger=ledger, gate=gate, markets=markets, clock=clock, terms=on_terms, telemetry=telemetry, standing=standing)
+    pace = Pace(ns(config.sessions.order_gap))
+    placing = Placing(
+        ledger=ledger, gate=gate, markets=markets, clock=clock, terms=on_terms, telemetry=telemetry, standing=standing, pace=pace
+    )
     engine = Engine(
         placing=placing, ledger=ledger, markets=markets, clock=clock, live_only=mandate.live_only, telemetry=telemetry, standing=standing
     )

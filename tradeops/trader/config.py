@@ -72,12 +72,14 @@ class Strategy(Strict):
     half_spread_ppm: Ppm
     reversion_ppm: Share
     skew_ppm: Share
+    improve: bool
+    post_only: bool
     tolerance_ppm: Ppm
     requote: DurationS
 
     def settings(self) -> QuoterSettings:
         """What the strategy is called with."""
-        return QuoterSettings(self.quantity, self.position_max, self.half_spread_ppm, self.reversion_ppm, self.skew_ppm)
+        return QuoterSettings(self.quantity, self.position_max, self.half_spread_ppm, self.reversion_ppm, self.skew_ppm, self.improve)
 
 
 class Risk(Strict):
@@ -106,7 +108,7 @@ class GateConfig(Strict):
 
 
 class Sessions(Strict):
-    """Waits of the venue's sessions."""
+    """Waits of the venue's sessions. order_gap: the least time between two new orders; see pace.py."""
 
     connect: DurationS
     beat: DurationS
@@ -114,6 +116,7 @@ class Sessions(Strict):
     retry_first: DurationS
     retry_most: DurationS
     answer: DurationS
+    order_gap: DurationS
     drain: DurationS
 
 

@@ -108,6 +108,7 @@ class Engine:
     def decide(self) -> None:
         """Ask the strategy about each symbol that changed, place and take back, send."""
         if not (self._standing.may_place(self.verdict) or self._standing.shadows(self.verdict)):
+            self._placing.pace.clear()
             return
         now_ns = self._clock.monotonic_ns()
         venue = self._venue()
@@ -151,7 +152,9 @@ class Engine:
         planned = plan(signals, open_orders, self._placing.terms.tolerance_ppm)
         for tracked in planned.cancels:
             self._placing.cancel(tracked)
-        placed = [signal for signal in planned.places if view is not None and self._placing.offer(signal, venue, view.quote)]
+        placed = [signal for signal in planned.places if view is not None and self._placing.offer(signal, venue, view.quote, now_ns)]
+        if self._placing.pace.waits(symbol, planned.places):
+            self._dirty[venue].add(symbol)
         if self._standing.standby:
             self._shadow.compare(signals, open_orders, placed, self._placing.terms.tolerance_ppm, now_ns)
 

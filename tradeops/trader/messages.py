@@ -52,7 +52,10 @@ class Signal(NamedTuple):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """An order as we mean it. reduce: may only bring a position towards zero. path_check: must not trade (D17)."""
+    """An order as we mean it. reduce: may only bring a position towards zero. path_check: must not trade (D17).
+
+    post_only: the venue rejects it if it would trade at once.
+    """
 
     id: str
     symbol: str
@@ -64,6 +67,7 @@ class Order(msgspec.Struct, frozen=True):
     tif: Tif = Tif.DAY
     reduce: bool = False
     path_check: bool = False
+    post_only: bool = False
 
 
 class OrderEvent(StrEnum):

@@ -100,7 +100,7 @@ class PathCheck:
         instrument = terms.instruments[symbol]
         price = reference - ppm_of(reference, terms.path_away_ppm)
         signal = Signal(symbol, Side.BUY, price - price % instrument.tick, instrument.lot)
-        tracked = self._placing.place(signal, venue, quoted_ns=now_ns, tif=Tif.IOC, path_check=True)
+        tracked = self._placing.place(signal, venue, quoted_ns=now_ns, since_ns=now_ns, tif=Tif.IOC, path_check=True)
         if tracked is not None:
             self._waiting[venue] = tracked.order.id
         self._placing.send()

@@ -19,6 +19,7 @@ from tradeops.trader.market.market import Market
 from tradeops.trader.messages import Order, OrderEvent, Quote, Signal
 from tradeops.trader.orders.book import Tracked
 from tradeops.trader.orders.ids import cancel_id, client_id
+from tradeops.trader.pace import Pace
 from tradeops.trader.risk.check import Facts, check
 from tradeops.trader.risk.denial import Code, Denial
 from tradeops.trader.risk.rate import MessageRate
@@ -43,9 +44,11 @@ class Placing:
         standing: Standing,
         clock: Clock,
         terms: Terms,
+        pace: Pace,
     ) -> None:
         self.terms = terms
         self.flow = Flow()
+        self.pace = pace
         self.denied: dict[Code, int] = {}
         self._ledger = ledger
         self._gate = gate
@@ -56,20 +59,36 @@ class Placing:
         self._rate = MessageRate()
         self._pending: list[tuple[Tracked, int]] = []
 
-    def offer(self, signal: Signal, venue: str, quote: Quote) -> Tracked | None:
-        """Place what the cap on the flow leaves to this host of a signal decided on `quote`. None: nothing. Raises JournalError."""
+    def offer(self, signal: Signal, venue: str, quote: Quote, now_ns: int) -> Tracked | None:
+        """Place, when it is its turn, what the cap on the flow leaves to this host of a signal decided on `quote`. Raises JournalError."""
+        since_ns = self.pace.turn((signal.symbol, signal.side), now_ns)
+        if since_ns is None:
+            return None
         terms, position = self.terms, self._ledger.positions.quantity(signal.symbol)
         taken = self.flow.take(signal, terms.tags.strategy, quote, position=position, tolerance_ppm=terms.tolerance_ppm)
         if taken.left:
             self._telemetry.count(Counter.SIGNALS_CAPPED)
         if taken.signal is None:
             return None
-        return self.place(taken.signal, venue, quoted_ns=quote.local_ns, reduce=taken.signal is not signal)
+        reduce = taken.signal is not signal
+        tracked = self.place(taken.signal, venue, quoted_ns=quote.local_ns, since_ns=since_ns, reduce=reduce, post_only=terms.post_only)
+        if tracked is not None:
+            self.pace.sent(now_ns)
+        return tracked
 
     def place(
-        self, signal: Signal, venue: str, *, quoted_ns: int, tif: Tif = Tif.DAY, reduce: bool = False, path_check: bool = False
+        self,
+        signal: Signal,
+        venue: str,
+        *,
+        quoted_ns: int,
+        since_ns: int,
+        tif: Tif = Tif.DAY,
+        reduce: bool = False,
+        path_check: bool = False,
+        post_only: bool = False,
     ) -> Tracked | None:
-        """Make an order of a signal and judge it; None: denied. Raises JournalError."""
+        """Make an order of a signal and judge it; None: denied. since_ns: when it was first wanted. Raises JournalError."""
         self._telemetry.count(Counter.SIGNALS)
         sequence = self._ledger.next_sequence()
         order = Order(
@@ -83,11 +102,13 @@ class Placing:
             tif=tif,
             reduce=reduce,
             path_check=path_check,
+            post_only=post_only,
         )
         if denial := check(order, self.terms.limits, self.terms.bounds, self._facts(order)):
             self._deny(order, denial)
             return None
         tracked = self._ledger.intend(order, sequence)
+        tracked.wanted_ns = since_ns
         self._rate.add(self._clock.monotonic_ns())
         self._pending.append((tracked, quoted_ns))
         return tracked

@@ -78,9 +78,9 @@ class Reports:
 
     def _placed(self, tracked: Tracked) -> None:
         """The venue has the order: how long it took to say so, however late that was and whatever came in between."""
-        if tracked.sent_ns:
-            self._telemetry.measure(Latency.ORDER_PLACEMENT, self._clock.monotonic_ns() - tracked.sent_ns)
-            tracked.sent_ns = 0
+        if tracked.wanted_ns:
+            self._telemetry.measure(Latency.ORDER_PLACEMENT, self._clock.monotonic_ns() - tracked.wanted_ns)
+            tracked.wanted_ns = 0
 
     def _executed(self, tracked: Tracked, cumulative: int, price: int, execution: str) -> None:
         """Count what is new of `cumulative`. More than was ordered is a break: it halts."""

@@ -33,6 +33,7 @@ class Terms:
     venues: tuple[str, ...]
     tags: Tags
     tolerance_ppm: int
+    post_only: bool
     requote_ns: int
     path_away_ppm: int
     flow_cap_ppm: int
@@ -60,6 +61,7 @@ def terms(mandate: Mandate, config: TraderConfig, overlay: Overlay | None) -> Te
         venues=tuple(venue.name for venue in binding.venues),
         tags=Tags(strategy=config.strategy.name, release=mandate.release_id, host=mandate.host.host, desk=config.desk),
         tolerance_ppm=config.strategy.tolerance_ppm,
+        post_only=config.strategy.post_only,
         requote_ns=ns(config.strategy.requote),
         path_away_ppm=config.path_check.away_ppm,
         flow_cap_ppm=PPM if overlay is None or overlay.flow_cap_ppm is None else max(0, overlay.flow_cap_ppm),

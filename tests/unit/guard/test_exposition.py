@@ -54,7 +54,7 @@ tradeops_orders_denied_tick_total{L} 1
 # HELP tradeops_signals_total Parents and signals taken in: the exposure that rates are taken over.
 # TYPE tradeops_signals_total counter
 tradeops_signals_total{L} 7
-# HELP tradeops_order_placement_latency_seconds From an order's sending to the venue's first word that it has it.
+# HELP tradeops_order_placement_latency_seconds From an order's being wanted to the venue's first word that it has it.
 # TYPE tradeops_order_placement_latency_seconds histogram
 tradeops_order_placement_latency_seconds_bucket{L,le="0.001"} 3
 tradeops_order_placement_latency_seconds_bucket{L,le="0.01"} 5

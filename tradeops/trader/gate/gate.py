@@ -120,5 +120,12 @@ def covered(order: Order, scopes: Iterable[Scope]) -> bool:
 
 def _new(order: Order) -> NewOrder:
     return NewOrder(
-        client_id=order.id, symbol=order.symbol, side=order.side, qty=order.quantity, price=order.price, tags=order.tags, tif=order.tif
+        client_id=order.id,
+        symbol=order.symbol,
+        side=order.side,
+        qty=order.quantity,
+        price=order.price,
+        tags=order.tags,
+        tif=order.tif,
+        post_only=order.post_only,
     )

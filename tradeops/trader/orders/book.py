@@ -17,10 +17,10 @@ CLOSED_KEPT_MAX: Final = 50_000
 class Tracked:
     """An order and how far it has come. since_ns: monotonic time of its last event.
 
-    sent_ns: when it was handed over; 0 before, and again once the venue has said that it has it.
+    wanted_ns: since when it had been wanted when it was placed; 0 once the venue has said that it has it.
     """
 
-    __slots__ = ("cancels", "filled", "order", "sent_ns", "since_ns", "state")
+    __slots__ = ("cancels", "filled", "order", "since_ns", "state", "wanted_ns")
 
     def __init__(self, order: Order, now_ns: int) -> None:
         self.order = order
@@ -28,7 +28,7 @@ class Tracked:
         self.filled = 0
         self.cancels = 0
         self.since_ns = now_ns
-        self.sent_ns = 0
+        self.wanted_ns = 0
 
     @property
     def open_quantity(self) -> int:
@@ -129,8 +129,6 @@ class OrderBook:
         if reached is None:
             return Change(before, before, surprise=True)
         tracked.since_ns = now_ns
-        if event is OrderEvent.SENT:
-            tracked.sent_ns = now_ns
         if event is OrderEvent.CANCEL_SENT:
             tracked.cancels += 1
         if reached is not before:

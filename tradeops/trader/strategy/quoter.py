@@ -13,7 +13,8 @@ from tradeops.wire.protocol import Side
 class QuoterSettings:
     """half_spread_ppm: distance of each price from fair.  reversion_ppm: how far fair is pulled from mid to mean.
 
-    skew_ppm: how far fair moves against a full position.  quantity, position_max: in 1e-9 units.
+    skew_ppm: how far fair moves against a full position.  quantity, position_max: in 1e-9 units.  improve: a price may be
+    better than the touch, and may then trade at once.
     """
 
     quantity: int
@@ -21,6 +22,7 @@ class QuoterSettings:
     half_spread_ppm: int
     reversion_ppm: int
     skew_ppm: int
+    improve: bool = False
 
     def without_reversion(self) -> QuoterSettings:
         """The same, with the mid as the fair price."""
@@ -34,8 +36,9 @@ def quote(view: MarketView, position: int, tick: int, settings: QuoterSettings) 
     fair = mid + ppm_of(view.mean - mid, settings.reversion_ppm)
     fair -= ppm_of(mid, settings.skew_ppm) * position // settings.position_max
     half = ppm_of(mid, settings.half_spread_ppm)
-    bid = min(_down(fair - half, tick), newest.bid)
-    ask = max(_up(fair + half, tick), newest.ask)
+    bid, ask = _down(fair - half, tick), _up(fair + half, tick)
+    if not settings.improve:
+        bid, ask = min(bid, newest.bid), max(ask, newest.ask)
     room_to_buy = settings.position_max - position
     room_to_sell = settings.position_max + position
     return (

@@ -1,0 +1,148 @@
+"""The demo's releases do what they are there for, on a real exchange: by settings that any user of the trader has."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.console import write_fleet
+from tests.support.exchange import Trading, settings_of
+from tests.support.processes import GuardHand, TraderProcess, VenueProcess
+from tests.support.trader import SYMBOL, HostRoot
+from tests.support.wait import until
+from tradeops.base.errors import ConfigError
+from tradeops.contracts.metrics import Counter, Latency
+from tradeops.contracts.units import parse_units
+from tradeops.drills import releases
+from tradeops.drills.releases import BROKEN, IDLE, NOISY, SETTINGS, SLOW, config_of
+from tradeops.lab.fleet_folder import SYMBOLS
+from tradeops.trader.config import load_config
+
+USUAL = 1
+SECONDS = 60
+SEEDS = (1, 2, 3)
+
+
+def config(folder: Path, version: int) -> Path:
+    """The version's file."""
+    path = folder / f"trader-{version}.yml"
+    path.write_text(config_of(version))
+    return path
+
+
+def traded(folder: Path, version: int) -> tuple[dict[str, int], list[int]]:
+    """Counters, and orders by bucket of their placement latency, of some minutes on markets in the lab's symbols."""
+    counters: dict[str, int] = {}
+    slow: list[int] = []
+    settings = settings_of(config(folder, version))
+    for seed, (symbol, price) in itertools.product(SEEDS, SYMBOLS.items()):
+        trading = Trading(folder / f"{symbol}-{seed}", price=parse_units(price), seed=seed, **settings)
+        for name, count in trading.run(SECONDS).items():
+            counters[name] = counters.get(name, 0) + count
+        counts = trading.desk.rooms.telemetry.histograms()[Latency.ORDER_PLACEMENT].counts
+        slow = [a + b for a, b in zip(slow or [0] * len(counts), counts, strict=True)]
+        trading.close()
+    return counters, slow
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, int], list[int]]:
+    """What the others are measured against."""
+    return traded(tmp_path_factory.mktemp("usual"), USUAL)
+
+
+def rejects(counters: dict[str, int]) -> float:
+    """Rejects per signal."""
+    return counters[Counter.ORDERS_REJECTED] / counters[Counter.SIGNALS]
+
+
+def test_every_version_is_a_configuration_but_the_broken_one(tmp_path: Path) -> None:
+    """Each by a desk of its own; comments are kept."""
+    for version in SETTINGS:
+        path = config(tmp_path, version)
+        if version == BROKEN:
+            with pytest.raises(ConfigError, match="no_such_setting"):
+                load_config(path)
+        else:
+            assert load_config(path).desk == f"desk-{version}"
+            assert "# at most one decision per symbol in this time" in path.read_text()
+
+
+def test_a_service_folder_for_each(tmp_path: Path) -> None:
+    """Its version, the limits that a release must carry, and its settings."""  # D12
+    write_fleet(tmp_path)
+    releases.write_services(tmp_path)
+    for version in SETTINGS:
+        definition = yaml.safe_load((tmp_path / f"service-{version}" / "service.yml").read_text())
+        assert definition["version"] == str(version) and definition["limits"].keys() >= {"instruments", "venues", "position_max"}
+        assert (tmp_path / f"service-{version}" / "config" / "trader.yml").read_text() == config_of(version)
+
+
+def test_a_setting_that_the_example_does_not_have_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renamed key would otherwise leave a release as usual as the others."""
+    monkeypatch.setattr(releases, "SETTINGS", {NOISY: {"half_spread": "1"}})
+    with pytest.raises(KeyError, match="half_spread"):
+        config_of(NOISY)
+
+
+def test_the_usual_release_is_rejected_now_and_then(usual: tuple[dict[str, int], list[int]]) -> None:
+    """Often enough for a comparison within half a minute, rarely enough for a limit of one in ten; nothing else goes wrong."""
+    counters, _ = usual
+    assert 0.03 < rejects(counters) < 0.08
+    assert counters[Counter.SIGNALS] / SECONDS / len(SEEDS) > 4
+    assert counters[Counter.ERRORS] == counters[Counter.ORDERS_DENIED] == counters[Counter.ORDERS_UNKNOWN] == 0
+
+
+def test_the_noisy_release_is_rejected_about_three_times_as_often(tmp_path: Path, usual: tuple[dict[str, int], list[int]]) -> None:
+    """And at least as busy: what a gate on rejects per signal is there for."""
+    counters, _ = traded(tmp_path, NOISY)
+    assert 2.3 < rejects(counters) / rejects(usual[0]) < 4
+    assert counters[Counter.SIGNALS] >= usual[0][Counter.SIGNALS]
+
+
+def test_the_slow_release_places_its_orders_late(tmp_path: Path, usual: tuple[dict[str, int], list[int]]) -> None:
+    """Some of its orders wait for longer than any of the usual release's took."""
+    _, slow = traded(tmp_path, SLOW)
+    slowest = max(at for at, count in enumerate(usual[1]) if count)
+    assert sum(slow[slowest + 1 :]) > sum(slow) / 10
+
+
+def test_the_idle_release_never_quotes(tmp_path: Path) -> None:
+    """No order is sent but the path check's, which is before."""
+    counters, _ = traded(tmp_path, IDLE)
+    assert counters[Counter.SIGNALS] == counters[Counter.ORDERS_SENT] == 0 and counters[Counter.QUOTES] > SECONDS
+
+
+@pytest.mark.lab
+@pytest.mark.xdist_group("drill-releases")
+def test_real_processes_are_rejected_as_often(tmp_path: Path) -> None:
+    """Venue and trader as processes, five times as fast as in the demo: the noisy one beside the usual one, on the same market."""
+    feed = {"kind": "generated", "quotes_per_s": 100}
+    hosts = {}
+    for version in (USUAL, NOISY):
+        folder = tmp_path / str(version)
+        folder.mkdir()
+        venue = VenueProcess(folder, symbols=[{"symbol": SYMBOL}], feed=feed, feed_batch="10ms").start()
+        host = HostRoot(folder / "host", ports=venue.doors).write()
+        settings = settings_of(config(tmp_path, version)) | {"strategy__requote": "60ms"}
+        hosts[version] = (venue, GuardHand(host), TraderProcess(host, **settings).start())
+    try:
+        for _, hand, _ in hosts.values():
+            hand.say(True)
+        traders = {version: trader for version, (_, _, trader) in hosts.items()}
+        for trader in traders.values():
+            trader.when(lambda vitals: vitals.counters[Counter.ORDERS_SENT] > 1)
+        until(lambda: all((vitals := one.vitals()) and vitals.counters[Counter.SIGNALS] > 250 for one in traders.values()), 90)
+        found = {version: trader.vitals() for version, trader in traders.items()}
+        noisy, usual = (found[version] for version in (NOISY, USUAL))
+        assert noisy and usual
+        assert rejects(noisy.counters) > 2 * rejects(usual.counters)
+        assert {event["code"] for event in traders[NOISY].events("rejected")} == {"would_trade"}
+    finally:
+        for venue, hand, trader in hosts.values():
+            trader.kill()
+            hand.silence()
+            venue.stop()
