@@ -16,11 +16,14 @@ _IDENTITY = ("service", "release", "binding", "overlay", "slot", "pid", "start_t
 
 
 def prove(context: Context, name: str, asked: str | None, *, rehash: bool) -> dict[str, Any]:
-    """contracts.agent.Proof of one slot. asked: whose declared-removed paths are looked for; None: the linked release's."""
+    """contracts.agent.Proof of one slot. asked: whose declared-removed paths are looked for; None: the linked release's.
+
+    rehash: compare every file; without it no file is looked at, and the proof says that none was.
+    """
     problems: list[str] = []
     linked = linked_digest(context.layout.slot(name) / "current")
-    manifest = _manifest(context, linked, problems)
-    bad = release.differences(context.layout.release(manifest.id) / "tree", manifest, rehash=rehash) if manifest else []
+    manifest = _manifest(context, linked, problems) if rehash else None
+    bad = release.differences(context.layout.release(manifest.id) / "tree", manifest) if manifest else []
     state, main, others = service.look(context, name)
     identity, age_ms = _vitals(context, name, problems)
     return {
@@ -32,7 +35,7 @@ def prove(context: Context, name: str, asked: str | None, *, rehash: bool) -> di
         "others": [process.public() for process in others],
         "files_checked": len(manifest.files) if manifest else 0,
         "bad_files": bad,
-        "present_removed": _present_removed(context, linked, asked, manifest, problems),
+        "present_removed": _present_removed(context, linked, asked, manifest, problems) if rehash else [],
         "vitals": identity,
         "vitals_age_ms": age_ms,
         "wall_ns": context.clock.wall_ns(),

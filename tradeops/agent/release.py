@@ -90,7 +90,7 @@ def build_tree(context: Context, tree: Path, manifest: Manifest) -> None:
         (tree / name).chmod(FOLDER_MODE)
 
 
-def differences(tree: Path, manifest: Manifest, *, rehash: bool = True) -> list[str]:
+def differences(tree: Path, manifest: Manifest) -> list[str]:
     """Paths whose kind, mode, size or bytes are not the manifest's, that are missing, or that are extra; sorted, bounded."""
     expected = {file.path: file for file in manifest.files}
     allowed = folders(manifest.files)
@@ -104,19 +104,19 @@ def differences(tree: Path, manifest: Manifest, *, rehash: bool = True) -> list[
             if path in allowed and full.is_dir() and not full.is_symlink():
                 continue
             file = expected.pop(path, None)
-            if file is None or not _same(full, file, rehash):
+            if file is None or not _same(full, file):
                 bad.append(path)
     return sorted([*bad, *expected])[:BAD_FILES_MAX]
 
 
-def _same(path: Path, file: File, rehash: bool) -> bool:
+def _same(path: Path, file: File) -> bool:
     try:
         found = path.lstat()
         if file.link is not None:
             return stat.S_ISLNK(found.st_mode) and str(path.readlink()) == file.link
         if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) != file.read_only_mode() or found.st_size != file.size:
             return False
-        return not rehash or hash_file(path) == file.digest
+        return hash_file(path) == file.digest
     except OSError:
         return False
 

@@ -31,7 +31,8 @@ class AgentVerb(StrEnum):
     switch {slot, release: digest|null, binding: envelope, overlay: envelope|null} -> {previous: digest|null}
           (null: the slot is left empty, as before its first release)
     start {slot} -> {pid};   stop {slot, stop_timeout_s} -> Stopped
-    prove {slot, release|null, rehash: bool} -> Proof    (files are compared with the manifest of the release that `current` points to)
+    prove {slot, release|null, rehash: bool} -> Proof    (rehash: every file is compared with the manifest of the release that
+          `current` points to; without it none is looked at)
     latch {directive: envelope, wait_ms: int = 0, stop: bool = false} -> Latched    (needs no lock, raises the fence; a kill of
           the whole host only: one with a scope goes to the guard; stop: then SIGKILL of every process of the service)
     journal {append: entry} -> {} (run and host time are filled in);  journal {read: true} -> {entries: [entry]}
