@@ -16,8 +16,9 @@ import typer
 import yaml
 
 from tradeops.base.config import load_yaml
-from tradeops.base.errors import ConfigError
+from tradeops.base.errors import ConfigError, UsageError
 from tradeops.cli.app import command_line
+from tradeops.cli.docs import docs
 from tradeops.deploy.playbook import load_playbook
 from tradeops.fleet.fleetfile import FleetFile
 
@@ -100,6 +101,15 @@ def test_our_own_pipelines_call_what_make_has() -> None:
         called = re.findall(r"(?:run: |script: \[)make ([a-z ]+)", (ROOT / path).read_text())
         assert len(called) == 3
         assert {target for line in called for target in line.split()} <= targets
+
+
+@pytest.mark.parametrize(("page", "path"), [("playbook", "playbooks/canary.yml"), ("ci-github", GITHUB[1]), ("ci-gitlab", GITLAB[1])])
+def test_what_people_copy_is_printed_as_it_is(page: str, path: str) -> None:
+    """To the last byte; a page that has no schema says which have one."""
+    report = docs(page)
+    assert report.raw == (ROOT / path).read_text()
+    with pytest.raises(UsageError, match="has no schema"):
+        docs("kill", schema=True)
 
 
 def test_the_schemas_are_sound_and_take_what_is_shipped(schemas: dict[str, str]) -> None:
