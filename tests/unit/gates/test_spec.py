@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tradeops.base.config import parse_yaml
@@ -63,6 +65,12 @@ def test_the_defaults_are_those_of_a_trading_daemon() -> None:
         PREFIX + Gauge.PNL,
         PREFIX + Gauge.DRAWDOWN,
     }
+
+
+def test_the_page_shows_the_defaults() -> None:
+    """What a reader copies from runbooks/gates.md is what they have without it."""
+    page = (Path(__file__).parents[3] / "runbooks" / "gates.md").read_text()
+    assert parse(page.split("```yaml\n")[1].split("```")[0]) == GateSpec()
 
 
 @pytest.mark.parametrize(
