@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.sim.samples import SPEC
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, TradeopsError
 from tradeops.deploy.deploy import deploy
@@ -19,6 +20,11 @@ from tradeops.deploy.takeup import abort, resume
 ROLLING = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "rolling"})
 STEPS = [{"hosts": hosts, "flow": flow, "bake": "10s", "events": 1} for hosts, flow in (("1", "10%"), ("100%", None))]
 SLOW = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "slow", "steps": STEPS})
+GATED = [
+    {"hosts": hosts, "flow": flow, "bake": "20s", "events": 100}
+    for hosts, flow in (("1", "5%"), ("1", "10%"), ("50%", None), ("100%", None))
+]
+CANARY = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "canary", "steps": GATED, "gate": SPEC})
 ACTIVATE = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "activate-flag", "steps": STEPS})
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from tests.sim.host import SimHost, join
+from tests.sim.samples import SimSource
 from tradeops.base.clock import VirtualClock
 from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, TradeopsError, Unreachable
@@ -17,22 +18,34 @@ from tradeops.contracts.agent import PROTOCOL, AgentVerb, Hello
 from tradeops.contracts.binding import BINDING_SCHEMA, Binding
 from tradeops.contracts.codec import decode, encode
 from tradeops.contracts.directive import Directive, DirectiveReply
-from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.identity import IdentityReport
 from tradeops.contracts.manifest import PREDICATE_TYPE, STATEMENT_TYPE, File, Flag, Limits, Manifest, Release, Start, Subject
 from tradeops.contracts.signature import RunKey
 from tradeops.contracts.status import Health, Status
+from tradeops.deploy.quarantine import Quarantine
 from tradeops.deploy.site import PhaseProgress, Progress, Site
 from tradeops.fleet.fanout import SequentialFanOut
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
 from tradeops.fleet.ports import Traffic
+from tradeops.gates.spec import GateSpec
 
 T = TypeVar("T")
 FLEET = "sim"
 LATENCY_S = 0.01
 START = Start(("{python}", "{tree}/run.py"))
 CONNECT_FAULTS = {"ssh_refused": "connection refused", "ssh_hang": "no answer in time"}
+
+
+class SimKey:
+    """A run's key as far as simulated hosts look at it, which is not at all; signing for real takes longer than a whole phase."""
+
+    public_line = "ssh-ed25519 AAAA"
+
+    def sign(self, message: bytes, purpose: Purpose) -> str:
+        """Something in the place of a signature."""
+        return f"signature of {len(message)} bytes for {purpose}"
 
 
 class OperatorDied(BaseException):
@@ -151,6 +164,7 @@ class World:
         self._folder = folder
         self._dead = False
         self.dies_at: AgentVerb | None = None
+        self.bad: set[str] = set()
         self.key = RunKey.generate()
         self.traffic: Traffic | None = None
 
@@ -208,6 +222,9 @@ class World:
             releases=SimReleases(self.manifests),
             ledger=self.ledger,
             runs=runs,
+            quarantine=Quarantine(self._folder / "quarantine"),
+            source=self.source_of,
+            run_key=SimKey,
             bindings={name: make_binding(name) for name in self.truth},
             overlay=None,
             overlay_number=0,
@@ -220,6 +237,10 @@ class World:
             new_id=self.new_id,
             traffic=self.traffic,
         )
+
+    def source_of(self, gate: GateSpec) -> SimSource:
+        """Where a gate reads."""
+        return SimSource(self.truth, gate, frozenset(self.bad))
 
     # ---- fleet.ports.Agents ----
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "lab": Command("lab", "lab", "A fleet on this machine, and faults for it."),
     "fleet": Command("fleet", "fleet", "The hosts: list, sign, enroll, facts."),
     "build": Command("build", "build", "Build, sign and keep a release."),
-    "releases": Command("releases", "releases", "Releases: list, show, diff, export, import."),
+    "releases": Command("releases", "releases", "Releases: list, show, diff, lift, export, import."),
     "flags": Command("flags", "flags", "Flags: list, declare, activate, disable, retire."),
     "plan": Command("deploy", "plan", "What a deploy would do now, with a digest."),
     "deploy": Command("deploy", "deploy", "Bring a release to every host, and prove it."),

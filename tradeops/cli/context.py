@@ -239,6 +239,7 @@ class Context:
 
     def site(self, progress: Tell) -> Site:
         """What a run works with, telling `progress`. Raises UsageError, Refused when something is missing or not signed."""
+        from tradeops.deploy.quarantine import Quarantine
         from tradeops.deploy.site import Site
 
         self.require_roster()
@@ -254,6 +255,7 @@ class Context:
             releases=self.store,
             ledger=self.audit,
             runs=fleet.state.runs,
+            quarantine=Quarantine(fleet.state.quarantine),
             bindings=self.bindings,
             overlay=overlay[0] if overlay else None,
             overlay_number=overlay[1].number if overlay else 0,

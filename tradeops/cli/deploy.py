@@ -11,10 +11,11 @@ from tradeops.cli.ending import ending_report, plan_report
 from tradeops.cli.options import Playbook, context
 from tradeops.cli.report import Report
 
+DEFAULT = "rolling"
 Release = Annotated[str, typer.Argument(metavar="RELEASE", help="A release's id, or the beginning of it.")]
 
 
-def plan(ctx: typer.Context, release: Release, playbook: Playbook = "rolling") -> Report:
+def plan(ctx: typer.Context, release: Release, playbook: Playbook = DEFAULT) -> Report:
     """What a deploy would do now, with a digest to approve. Reads only."""
     from tradeops.deploy.deploy import plan as make
 
@@ -29,14 +30,13 @@ def plan(ctx: typer.Context, release: Release, playbook: Playbook = "rolling") -
 def deploy(
     ctx: typer.Context,
     release: Release,
-    playbook: Playbook = "rolling",
+    playbook: Playbook = DEFAULT,
     rolling: Annotated[bool, typer.Option("--rolling", help="The same as --playbook rolling.")] = False,
+    canary: Annotated[bool, typer.Option("--canary", help="The same as --playbook canary.")] = False,
     plan: Annotated[str | None, typer.Option("--plan", metavar="DIGEST", help="Refuse unless the plan is still this one.")] = None,
 ) -> Report:
     """Bring a release to every host. Exit 0 means: every declared host answered and its running process is that release."""
-    if rolling and playbook != "rolling":
-        raise UsageError("--rolling and --playbook say different things", next="give one of them")
-    return bring(ctx, release, playbook, plan=plan)
+    return bring(ctx, release, _one_of(playbook, rolling=rolling, canary=canary), plan=plan)
 
 
 def bring(ctx: typer.Context, release: str, playbook: str, *, plan: str | None = None, command: str = "deploy") -> Report:
@@ -55,6 +55,14 @@ def bring(ctx: typer.Context, release: str, playbook: str, *, plan: str | None =
         return ending_report(command, ending, progress)
     finally:
         c.ssh.close()
+
+
+def _one_of(playbook: str, **short: bool) -> str:
+    """The playbook's name or file. Raises UsageError when several are asked for."""
+    asked = {name for name, given in short.items() if given} | ({playbook} if playbook != DEFAULT else set())
+    if len(asked) > 1:
+        raise UsageError(f"several playbooks are asked for: {', '.join(sorted(asked))}", next="give one of them")
+    return asked.pop() if asked else playbook
 
 
 def rollback(

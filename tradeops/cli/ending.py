@@ -46,7 +46,7 @@ def plan_report(plan: Plan) -> Report:
     """What a deploy would do."""
     rows = [(part.wave + 1, part.host, short(part.old) if part.old else "nothing", short(plan.release)) for part in plan.hosts]
     lines = [f"content that is new: {plan.bytes_new:,} bytes per host at most"]
-    lines += [f"change: {change}" for change in plan.changes] + [f"note: {note}" for note in plan.notes]
+    lines += [f"change: {change}" for change in plan.changes] + [f"note: {note}" for note in plan.notes] + list(plan.outlook)
     return Report(
         "plan",
         f"{plan.service} {short(plan.release)} (number {plan.number}) to {len(plan.hosts)} hosts of {plan.fleet} in {plan.waves()} waves",

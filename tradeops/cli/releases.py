@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from tradeops.base.digest import short
-from tradeops.cli.options import context
+from tradeops.cli.options import Reason, context
 from tradeops.cli.report import Report, table
 
 releases = typer.Typer(
-    help="Releases: list, show, diff, export, import.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
+    help="Releases: list, show, diff, lift, export, import.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
 )
 Id = Annotated[str, typer.Argument(metavar="RELEASE", help="A release's id, or the beginning of it.")]
 
@@ -74,6 +74,23 @@ def diff(ctx: typer.Context, old: Id, new: Id) -> Report:
         rows += [(kind, name, f"{before} → {after}") for name, (before, after) in changes.items()]
     title = "nothing differs but number and ancestry" if found.same() else f"{len(rows)} differences, {found.bytes_new:,} bytes new"
     return Report("releases-diff", title, tables=(table(("kind", "what", "change"), rows),), data={"same": found.same(), **asdict(found)})
+
+
+@releases.command("lift")
+def lift(ctx: typer.Context, release: Id, reason: Reason) -> Report:
+    """Allow a release again that a gate rejected."""
+    from tradeops.deploy.quarantine import Quarantine
+
+    c = context(ctx)
+    chosen = c.store.get(release).id
+    with c.audit.pair("releases-lift", detail={"release": chosen, "reason": reason}):
+        entry = Quarantine(c.fleet.state.quarantine).lift(chosen, by=c.person, reason=reason)
+    return Report(
+        "releases-lift",
+        f"{short(chosen)} may be deployed again; run {entry.run} had rejected it: {entry.why}",
+        next=f"tradeops deploy {short(chosen)} --canary",
+        data={"release": chosen, "run": entry.run, "why": entry.why, "lifted_by": entry.lifted_by, "reason": entry.reason},
+    )
 
 
 @releases.command("export")

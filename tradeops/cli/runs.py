@@ -58,7 +58,8 @@ def show(ctx: typer.Context, run: Run) -> Report:
         run=run,
         hosts=tuple({"host": part.host, "wave": part.wave + 1, "old": part.old, "new": plan.release} for part in plan.hosts),
         tables=(table(("wave", "host", "before", "planned"), rows), journal_table(entries, "journal")),
-        data={"release": plan.release, "playbook": plan.playbook, "entries": entries},
+        lines=(f"kept in {journal.folder}",),
+        data={"release": plan.release, "playbook": plan.playbook, "entries": entries, "folder": str(journal.folder)},
     )
 
 

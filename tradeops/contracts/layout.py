@@ -148,8 +148,13 @@ class OperatorLayout:
         return self.root / "audit.jsonl"
 
     @property
+    def quarantine(self) -> Path:
+        """Releases that a gate rejected, `RELEASE.json`."""
+        return self.root / "quarantine"
+
+    @property
     def runs(self) -> Path:
-        """A folder per run: `plan.json`, `journal.jsonl`, `delegation.json`, `run.key`."""
+        """A folder per run: `plan.json`, `playbook.json`, `journal.jsonl`, and `gate-STEP.json` for each gate."""
         return self.root / "runs"
 
     @property

@@ -15,7 +15,8 @@ from tradeops.deploy.journal import Journal, list_runs
 from tradeops.deploy.plan import SLOT
 from tradeops.deploy.site import Releases
 
-_SETTLED = (ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK)
+SETTLED = (ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK)
+"""Ends with which the whole fleet is proved on one release or the other."""
 
 
 def settled_runs(runs: Path) -> list[tuple[Journal, dict[str, str]]]:
@@ -23,7 +24,7 @@ def settled_runs(runs: Path) -> list[tuple[Journal, dict[str, str]]]:
     found = []
     for journal in reversed(list_runs(runs)):
         end = journal.end()
-        if end and end.detail.get("exit_code") in _SETTLED:
+        if end and end.detail.get("exit_code") in SETTLED:
             found.append((journal, {host: release for host, release in end.detail.get("proved", {}).items() if release}))
     return found
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from tradeops.base.errors import Refused
 from tradeops.contracts.agent import Facts
 from tradeops.deploy.activation import going_on, refuse_untried
 from tradeops.deploy.ending import Ending
+from tradeops.deploy.forecast import forecast
 from tradeops.deploy.plan import Plan, make_plan
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.preflight import close_all, judge, open_all, refuse_blackout, survey
+from tradeops.deploy.preflight import close_all, judge, open_all, refuse_blackout, refuse_held, survey
 from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
 from tradeops.fleet.ports import AgentSession
+from tradeops.gates.estimate import Estimate
 
 
 def plan(site: Site, release: str, playbook: Playbook) -> Plan:
@@ -27,6 +33,8 @@ def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | N
     Raises PreflightFailed, LockHeld, Refused before anything is touched; every other end is returned.
     """
     refuse_blackout(playbook, site.clock.wall_ns())
+    site.quarantine.refuse(release)
+    refuse_held(site)
     sessions, drawn, facts = _prepare(site, release, playbook)
     if plan_digest is not None and drawn.digest() != plan_digest:
         close_all(sessions)
@@ -38,6 +46,17 @@ def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | N
     return carry_out(site, drawn, playbook, sessions, facts)
 
 
+def outlook(estimates: Sequence[tuple[str, Estimate]]) -> tuple[str, ...]:
+    """The gates' times in words, as they stand now."""
+    return tuple(
+        f"gate of step {says}: "
+        + ("no verdict" if one.seconds is None else f"a verdict after about {one.seconds:,.0f} s")
+        + " at the current rate"
+        + "".join(f"; {problem}" for problem in one.problems)
+        for says, one in estimates
+    )
+
+
 def _prepare(site: Site, release: str, playbook: Playbook) -> tuple[dict[str, AgentSession], Plan, dict[str, Facts]]:
     sessions = open_all(site, playbook)
     try:
@@ -45,6 +64,7 @@ def _prepare(site: Site, release: str, playbook: Playbook) -> tuple[dict[str, Ag
         judge(site, release, playbook, facts)
         drawn = make_plan(site, release, playbook, facts, going_on(site, release, facts))
         refuse_untried(drawn)
+        drawn = msgspec.structs.replace(drawn, outlook=outlook(forecast(site, drawn, playbook)))
         return sessions, drawn, facts
     except BaseException:
         close_all(sessions)

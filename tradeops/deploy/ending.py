@@ -10,6 +10,7 @@ from tradeops.contracts.agent import Code
 from tradeops.deploy.activation import PARITY
 from tradeops.deploy.crew import Crew, KillArrived, Ousted, PhaseFailed
 from tradeops.deploy.journal import END
+from tradeops.deploy.judging import GATE, Undecided
 from tradeops.deploy.phases import statuses
 from tradeops.fleet.outcome import values
 
@@ -54,8 +55,9 @@ class Setback:
 
     @classmethod
     def of(cls, failed: PhaseFailed) -> Setback:
-        """A phase that did not come true."""
-        return cls(failed.phase, {name: error.what for name, error in failed.failures.items()})
+        """A phase that did not come true; a gate that failed says so by its exit code."""
+        code = ExitCode.ROLLED_BACK if failed.phase == GATE else ExitCode.BROUGHT_BACK
+        return cls(failed.phase, {name: error.what for name, error in failed.failures.items()}, code)
 
 
 def note_end(crew: Crew, ending: Ending) -> None:
@@ -99,6 +101,20 @@ def untouched(crew: Crew, failed: PhaseFailed) -> Ending:
     after = f"mend what is named, then `tradeops runs resume {crew.run}`" if again else "mend what is named, then deploy again"
     ends = tuple(HostEnd(name, "not touched", None, None, causes.get(name, "")) for name in crew.plan_hosts())
     return Ending(crew.run, code, title, ends, after, causes, final=not again)
+
+
+def held(crew: Crew, why: Undecided, state: str, problems: Mapping[str, TradeopsError]) -> Ending:
+    """No verdict: exit 5, unless a host could not be told to wait. state: of the hosts that have not passed, in words."""
+    trading = _trading(crew)
+    ends = []
+    for name in crew.plan_hosts():
+        leased, problem = crew.states[name].leased, problems[name].what if name in problems else ""
+        runs = crew.states[name].proved if leased else None
+        ends.append(HostEnd(name, state if leased else "not in the run's hands", runs, trading[name], problem))
+    code = ExitCode.MIXED if problems else ExitCode.INCONCLUSIVE
+    after = f"`tradeops runs resume {crew.run}` when evidence can come, or `tradeops runs abort {crew.run}`"
+    causes = {name: error.what for name, error in problems.items()} | {"gate": str(why)}
+    return Ending(crew.run, code, f"no verdict: {why.why[0]}; {state}", tuple(ends), after, causes)
 
 
 def killed(crew: Crew, kill: KillArrived) -> Ending:

@@ -46,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     """The document. book: digest of the whole playbook.  approvals: how many it needs.
 
     bytes_new: content of the release that the one it replaces does not have.  turns_on: flags that it brings into force.
+    outlook: how long gates will take, reckoned when the plan was made; not part of what the digest binds.
     """
 
     schema: str
@@ -65,10 +66,11 @@ class Plan(msgspec.Struct, frozen=True):
     bytes_new: int
     changes: tuple[str, ...]
     notes: tuple[str, ...]
+    outlook: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """What `--plan` and approvals name."""
-        return digest_bytes(encode(self))
+        return digest_bytes(encode(msgspec.structs.replace(self, outlook=())))
 
     def wave(self, number: int) -> tuple[str, ...]:
         """Host names of a wave."""

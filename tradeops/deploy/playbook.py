@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from tradeops.base.config import DurationS, Key, Strict, load_yaml, parse_yaml
 from tradeops.deploy.blackout import Blackout
+from tradeops.gates.spec import GateSpec
 
 SCHEMA = "tradeops/playbook/v1"
 CANARY_FLOW_MAX = Fraction(1, 10)
@@ -75,16 +76,30 @@ class Preflight(Strict):
     clock_offset: DurationS = 2.0
 
 
+class Inconclusive(Strict):
+    """What a gate without a verdict leads to. then: `hold` (the hosts that have not passed take no new risk), `trade-on`
+    (they trade on for `trade_on`, after which their guards hold them), or `back`.
+    """
+
+    then: Literal["hold", "trade-on", "back"] = "hold"
+    trade_on: Annotated[DurationS, Field(gt=0, le=86_400)] = 1800.0
+
+
 class Playbook(Strict):
     """The whole document. at_once: hosts replaced together at most (D09), the first of all alone unless that is 100%.
 
-    approvals: by people other than who deploys.  keep: releases kept on each host besides the running and the previous one.
+    gate: judges every step that bakes; without one, a bake is time under the smoke checks.  on_fail: of a gate: `back` to
+    what ran before, or `halt`, left to a person.  approvals: by people other than who deploys.  keep: releases kept on each
+    host besides the running and the previous one.
     """
 
     schema_: Annotated[Literal["tradeops/playbook/v1"], Field(alias="schema")]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
     steps: Annotated[tuple[Step, ...], Field(strict=False, min_length=1, max_length=100)] = (Step(hosts="1"), Step(hosts="100%"))
     at_once: Share = "1/3"
+    gate: GateSpec | None = None
+    on_fail: Literal["back", "halt"] = "back"
+    on_inconclusive: Inconclusive = Inconclusive()
     approvals: Annotated[int, Field(ge=0, le=10)] = 0
     blackout: Annotated[tuple[Blackout, ...], Field(strict=False, max_length=100)] = ()
     deadlines: Deadlines = Deadlines()

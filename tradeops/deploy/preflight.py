@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tradeops.base.clock import NS_PER_S
-from tradeops.base.errors import LockHeld, PreflightFailed, Refused, TradeopsError
+from tradeops.base.errors import ExitCode, LockHeld, PreflightFailed, Refused, TradeopsError
 from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
 from tradeops.contracts.agent import AgentVerb, Facts
 from tradeops.contracts.codec import convert
 from tradeops.contracts.manifest import VITALS, Release
+from tradeops.deploy.asked import SETTLED
 from tradeops.deploy.blackout import blacked_out
+from tradeops.deploy.journal import list_runs
 from tradeops.deploy.plan import here
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import PhaseProgress, Progress, Site
@@ -105,6 +107,22 @@ def judge(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Fact
             holds="nothing was touched on any host",
             next="mend what is named, then deploy again",
         )
+
+
+def refuse_held(site: Site) -> None:
+    """One canary at a time in a fleet (D08): raises LockHeld while a run is held without a verdict."""
+    for journal in reversed(list_runs(site.runs)):
+        end = journal.end()
+        code = end.detail.get("exit_code") if end else None
+        if code == ExitCode.INCONCLUSIVE:
+            raise LockHeld(
+                f"run {journal.run} is held without a verdict: one canary at a time",
+                where=journal.run,
+                holds="nothing was touched",
+                next=f"`tradeops runs resume {journal.run}` or `tradeops runs abort {journal.run}` first",
+            )
+        if code in SETTLED:
+            return
 
 
 def refuse_blackout(playbook: Playbook, now_ns: int) -> None:

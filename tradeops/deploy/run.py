@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from tradeops.base.errors import TradeopsError
+from tradeops.base.errors import ExitCode, TradeopsError
 from tradeops.contracts.agent import Facts
 from tradeops.deploy import activation, ending, phases
 from tradeops.deploy.bringback import attempt, bring_back
 from tradeops.deploy.crew import Crew, KillArrived, Ousted, PhaseFailed, learn
 from tradeops.deploy.ending import Ending, Setback
 from tradeops.deploy.journal import Journal
+from tradeops.deploy.judging import GATE, Undecided
 from tradeops.deploy.locks import lock, unlock
 from tradeops.deploy.past import Past, note_setback, touched
 from tradeops.deploy.plan import Plan
@@ -19,6 +20,7 @@ from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all
 from tradeops.deploy.site import Site
 from tradeops.deploy.steps import advance
+from tradeops.deploy.waiting import stay_halted, wait
 from tradeops.fleet.ports import AgentSession
 
 
@@ -98,6 +100,8 @@ def _go_on(crew: Crew, past: Past) -> Ending:
         phases.prove(crew, crew.plan_hosts(), crew.expected)
     except PhaseFailed as failed:
         return _go_back(crew, Setback.of(failed))
+    except Undecided as why:
+        return wait(crew, why) or _go_back(crew, Setback(GATE, {GATE: str(why)}, ExitCode.ROLLED_BACK))
     unlock(crew)
     return ending.proved(crew)
 
@@ -105,6 +109,8 @@ def _go_on(crew: Crew, past: Past) -> Ending:
 def _go_back(crew: Crew, setback: Setback) -> Ending:
     """Take the run's hosts back to what they ran, and say what the fleet is in. Who takes the run up from here goes back as well."""
     note_setback(crew, setback)
-    left = bring_back(crew)
+    if setback.code is ExitCode.ROLLED_BACK:
+        crew.site.quarantine.put(crew.plan.release, run=crew.run, why=setback.words())
+    left = stay_halted(crew) if setback.code is ExitCode.ROLLED_BACK and crew.playbook.on_fail == "halt" else bring_back(crew)
     unlock(crew)
     return ending.taken_back(crew, setback, left)

@@ -11,8 +11,12 @@ from tradeops.base.clock import Clock
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.signature import RunKey, Signer
+from tradeops.deploy.quarantine import Quarantine
 from tradeops.fleet.host import Host
 from tradeops.fleet.ports import Agents, Controls, FanOut, Traffic
+from tradeops.gates.sources.choose import source_of
+from tradeops.gates.sources.port import Source
+from tradeops.gates.spec import GateSpec
 
 
 class Releases(Protocol):
@@ -75,6 +79,7 @@ class Site:
     """bindings: signed, by host name.  overlay: the one in force, or None.  roster, policy numbers: the operator's own.
 
     traffic: None where no proxy stands before the service.  run_key: makes the key of one session of a run.
+    source: of a gate's samples, instead of the one that its playbook names.
     """
 
     fleet: str
@@ -87,6 +92,7 @@ class Site:
     releases: Releases
     ledger: Ledger
     runs: Path
+    quarantine: Quarantine
     bindings: Mapping[str, Envelope]
     overlay: Envelope | None
     overlay_number: int
@@ -99,3 +105,8 @@ class Site:
     new_id: Callable[[], str]
     traffic: Traffic | None = None
     run_key: Callable[[], Signer] = RunKey.generate
+    source: Callable[[GateSpec], Source] | None = None
+
+    def source_for(self, gate: GateSpec) -> Source:
+        """Where a gate's samples come from: as the playbook says, unless the site has its own."""
+        return self.source(gate) if self.source else source_of(gate, self.controls, self.clock)

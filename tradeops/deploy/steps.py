@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tradeops.base.digest import short
-from tradeops.base.errors import TradeopsError
-from tradeops.contracts.status import Status
 from tradeops.contracts.units import PPM
 from tradeops.deploy import activation, phases
 from tradeops.deploy.blackout import blacked_out
-from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.crew import Crew
+from tradeops.deploy.judging import judge
 from tradeops.deploy.locks import lease, let_go
 from tradeops.deploy.past import note_passed
 from tradeops.deploy.plan import StepPlan
 from tradeops.deploy.traffic import share_out
-from tradeops.fleet.outcome import values
+from tradeops.deploy.watching import BAKE, refuse_odd
+from tradeops.gates.past import Past
 
 _POLL_S = 5.0
 
@@ -23,6 +22,7 @@ _POLL_S = 5.0
 def advance(crew: Crew, passed: int) -> None:
     """Every step of the plan; those that passed in an earlier session are not baked again. Raises PhaseFailed, KillArrived, Ousted."""
     before: tuple[str, ...] = ()
+    history: Past | None = None
     for number, step in enumerate(crew.plan.steps):
         if number >= passed:
             _wait_out(crew)
@@ -35,7 +35,7 @@ def advance(crew: Crew, passed: int) -> None:
             phases.replace(crew, crew.plan.wave(wave), step.cap_ppm)
         _cap(crew, step.reached, step.cap_ppm)
         if number >= passed:
-            bake(crew, step)
+            history = _pass(crew, number, step, history)
             activation.require_exercised(crew, step)
             note_passed(crew, number)
         if step.cap_ppm is None:
@@ -64,11 +64,20 @@ def _cap(crew: Crew, names: Sequence[str], cap_ppm: int | None) -> None:
         lease(crew, other, cap_ppm)
 
 
+def _pass(crew: Crew, number: int, step: StepPlan, history: Past | None) -> Past | None:
+    """Under the gate, where there is one; else under the smoke checks. What the control group did in the meantime."""
+    gate = crew.playbook.gate
+    if gate is not None and step.bake_s:
+        return judge(crew, number, gate, history)
+    bake(crew, step)
+    return None
+
+
 def bake(crew: Crew, step: StepPlan) -> None:
     """Let the release run for the step's time, then check its hosts once more. Raises PhaseFailed, KillArrived, Ousted."""
     if not step.bake_s:
         return
-    with crew.phase("bake", step.reached):
+    with crew.phase(BAKE, step.reached):
         left_s = step.bake_s
         while left_s > 0:
             part_s = min(left_s, _POLL_S)
@@ -77,17 +86,3 @@ def bake(crew: Crew, step: StepPlan) -> None:
             phases.watch(crew)
             refuse_odd(crew, step.reached)
     phases.smoke(crew, step.reached)
-
-
-def refuse_odd(crew: Crew, names: Sequence[str]) -> None:
-    """Raises PhaseFailed when a host shows a mark that it got since, or another release than the run's."""
-    odd = {name: words for name, status in values(phases.statuses(crew, names)).items() if (words := _odd(crew, name, status))}
-    if odd:
-        raise PhaseFailed("bake", {name: TradeopsError(words, where=name) for name, words in odd.items()})
-
-
-def _odd(crew: Crew, name: str, status: Status) -> str:
-    if fresh := [mark for mark in status.marks if mark.id not in crew.states[name].marks]:
-        return "; ".join(f"{mark.kind} by {mark.by}: {mark.reason}" for mark in fresh)
-    runs = status.vitals.identity.release if status.vitals else crew.plan.release
-    return "" if runs == crew.plan.release else f"runs {short(runs)}, and not the run's release"

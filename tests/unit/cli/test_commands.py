@@ -6,10 +6,9 @@ import pytest
 import yaml
 
 from tests.sim.host import SimHost
-from tests.sim.world import FLEET, OperatorDied
+from tests.sim.world import FLEET
 from tests.support.console import Console
 from tradeops.base.errors import ExitCode
-from tradeops.contracts.agent import AgentVerb
 from tradeops.contracts.roster import SCHEMA as ROSTER_SCHEMA
 from tradeops.contracts.roster import Roster, RosterHost
 from tradeops.contracts.signature import RunKey
@@ -82,20 +81,6 @@ def test_abort_of_a_run_that_ended_well_is_refused(console: Console) -> None:
     said = console.run("runs", "abort", run)
     assert said.code == ExitCode.REFUSED
     assert "tradeops rollback" in said.err
-
-
-def test_a_run_that_died_is_resumed(console: Console) -> None:
-    """From the command line: listed as open with what to do, resumed to exit 0; then there is nothing left to take up."""
-    console.world.dies_at = AgentVerb.SWITCH
-    with pytest.raises(OperatorDied):
-        console.run("deploy", console.new_release(2))
-    console.world.revive()
-    listed = console.run("runs", "list", "--json").document
-    run = listed["runs"][0]["run"]
-    assert f"runs resume {run}" in listed["next"]
-    said = console.run("runs", "resume", run, "--json")
-    assert (said.code, said.document["schema"], said.document["run"]) == (ExitCode.PROVED, "tradeops/runs-resume/v1", run)
-    assert console.run("runs", "resume", run).code == ExitCode.REFUSED
 
 
 def test_verify_names_the_odd_host_first(console: Console) -> None:

@@ -1,0 +1,57 @@
+"""What simulated hosts export to a gate: signals that come in steadily, errors in a share of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.sim.host import SimHost
+from tradeops.base.clock import NS_PER_S
+from tradeops.base.errors import OutcomeUnknown
+from tradeops.contracts.metrics import PREFIX, Counter
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import Done, Failed, Outcome
+from tradeops.gates.samples import BadSample, Sample
+from tradeops.gates.spec import GateSpec
+
+SIGNALS_PER_S = 200
+ERRORS, SIGNALS = PREFIX + Counter.ERRORS, PREFIX + Counter.SIGNALS
+SPEC = {
+    "every": "2s",
+    "warm_up": "0s",
+    "persist": "12s",
+    "quiet": "10s",
+    "patience": "20s",
+    "metrics": {"error_rate": {"kind": "ratio", "events": ERRORS, "limit": "5%", "margin": 4.0}},
+}
+
+
+@dataclass
+class SimSource:
+    """gates.sources.port.Source. bad: releases with five times the errors."""
+
+    truth: Mapping[str, SimHost]
+    spec: GateSpec
+    bad: frozenset[str]
+
+    def read(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Sample]]:
+        """A sample of each; faults: no_data, stale, wrong_number, quiet, and whatever keeps a guard from answering."""
+        return {host.name: self._sample(self.truth[host.name]) for host in hosts}
+
+    def _sample(self, host: SimHost) -> Outcome[Sample]:
+        if host.faults & {"no_data", "guard_dead", "ssh_refused"}:
+            return Failed(BadSample("it exports none of the series that the gate asks for", where=host.name))
+        if host.faults & {"guard_hang", "ssh_hang"}:
+            return Failed(OutcomeUnknown("no answer in time", where=host.name))
+        if host.process is None:
+            return Failed(BadSample("nothing runs", where=host.name))
+        now_s, since_s = host.clock.wall_ns() / NS_PER_S, host.process.started_ns / NS_PER_S
+        cap_ppm = host.guard.at().flow_cap_ppm
+        signals = 0.0 if "quiet" in host.faults else SIGNALS_PER_S * (now_s - since_s) * (1.0 if cap_ppm is None else cap_ppm / 10**6)
+        if "went_back" in host.faults:
+            signals = 1000.0 - signals
+        errors = signals * (0.05 if host.process.release in self.bad else 0.01)
+        values = dict.fromkeys(self.spec.counters() | self.spec.gauges(), 0.0)
+        values |= {SIGNALS: float(int(signals)), ERRORS: float(int(errors)), self.spec.start: since_s}
+        taken_s = 1.0 if "stale" in host.faults else now_s
+        return Done(Sample(host.name, host.process.release, since_s, taken_s, now_s - taken_s, values, {}))

@@ -1,0 +1,46 @@
+"""Runs from the command line: resumed, held back by a quarantine, chosen by one playbook."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.world import OperatorDied
+from tests.support.console import Console
+from tradeops.base.errors import ExitCode
+from tradeops.contracts.agent import AgentVerb
+from tradeops.deploy.quarantine import Quarantine
+
+
+def test_a_run_that_died_is_resumed(console: Console) -> None:
+    """From the command line: listed as open with what to do, resumed to exit 0; then there is nothing left to take up."""
+    console.world.dies_at = AgentVerb.SWITCH
+    with pytest.raises(OperatorDied):
+        console.run("deploy", console.new_release(2))
+    console.world.revive()
+    listed = console.run("runs", "list", "--json").document
+    run = listed["runs"][0]["run"]
+    assert f"runs resume {run}" in listed["next"]
+    said = console.run("runs", "resume", run, "--json")
+    assert (said.code, said.document["schema"], said.document["run"]) == (ExitCode.PROVED, "tradeops/runs-resume/v1", run)
+    assert console.run("runs", "resume", run).code == ExitCode.REFUSED
+
+
+def test_a_rejected_release_is_lifted_with_a_reason(console: Console) -> None:
+    """Exit 9 until a person says why it may be tried again; that is on record."""
+    release = console.new_release(2)
+    chosen = next(name for name in console.world.manifests if release in name)
+    Quarantine(console.folder / ".tradeops" / "quarantine").put(chosen, run="r1", why="gate failed on h1")
+    said = console.run("deploy", release)
+    assert said.code == ExitCode.REFUSED
+    assert "releases lift" in said.err
+    assert console.run("releases", "lift", release, "--reason", "the venue was down", "--as", "operator-1").code == ExitCode.PROVED
+    assert console.run("releases", "lift", release, "--reason", "again").code == ExitCode.USAGE
+    assert console.run("deploy", release).code == ExitCode.PROVED
+    assert console.run("audit", "show", "--verb", "releases-lift", "--json").document["rows"][0]["kind"] == "intent"
+
+
+def test_one_playbook_at_a_time(console: Console) -> None:
+    """--canary is --playbook canary; two of them are a mistake. A first gate that nobody exports for is one too."""
+    assert console.run("deploy", console.new_release(2), "--canary", "--rolling").code == ExitCode.USAGE
+    assert console.run("deploy", console.new_release(2), "--canary").code == ExitCode.USAGE
+    assert console.run("deploy", console.new_release(2), "--rolling").code == ExitCode.PROVED

@@ -1,0 +1,141 @@
+"""The gate of a step: canary beside control, read again and again until the judge has its last word; the evidence stays with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from tradeops.base.clock import NS_PER_S
+from tradeops.base.durable import read_bounded, write_atomic
+from tradeops.base.errors import TradeopsError
+from tradeops.contracts.codec import decode
+from tradeops.deploy import phases
+from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.plan import StepPlan
+from tradeops.deploy.watching import refuse_odd
+from tradeops.gates.arms import Arms
+from tradeops.gates.evidence import Ruling, Trace, Verdict
+from tradeops.gates.past import Past
+from tradeops.gates.report import report
+from tradeops.gates.spec import GateSpec
+from tradeops.gates.verdict import Gate
+
+GATE = "gate"
+VERDICT = "verdict"
+_TRACE_BYTES_MAX = 64 << 20
+_WATCH_S = 5.0
+"""Between two looks at marks, kills and releases, and at what would still be needed."""
+
+
+class Undecided(Exception):
+    """A gate came to no verdict: no data is never a pass. why: in words, the weightiest first."""
+
+    def __init__(self, why: Sequence[str]) -> None:
+        super().__init__("; ".join(why))
+        self.why = tuple(why)
+
+
+def spec_of(gate: GateSpec, step: StepPlan) -> GateSpec:
+    """The gate of one step: it asks for the step's own events (D10)."""
+    return gate.model_copy(update={"min_exposure": max(step.events, 1)})
+
+
+def arms_of(crew: Crew, number: int) -> Arms:
+    """Hosts on the release against those still on what they ran. In the last step nobody is: then its new hosts alone are judged."""
+    plan = crew.plan
+    reached = plan.steps[number].reached
+    control = {part.host: part.old for part in plan.hosts if part.old is not None and part.host not in reached}
+    if control:
+        return Arms(dict.fromkeys(reached, plan.release), control)
+    before = plan.steps[number - 1].reached if number else ()
+    new = [name for name in reached if name not in before] or reached
+    return Arms(dict.fromkeys(new, plan.release))
+
+
+def judge(crew: Crew, number: int, gate: GateSpec, past: Past | None) -> Past | None:
+    """Poll until the verdict is final: returns on PASS, what the control group did meanwhile. past: that of the step before.
+
+    Raises PhaseFailed (phase `gate`), Undecided, KillArrived, Ousted.
+    """
+    step = crew.plan.steps[number]
+    arms = arms_of(crew, number)
+    with crew.phase(GATE, tuple(arms.canary)):
+        verdict, after = _poll(crew, number, spec_of(gate, step), arms, past)
+        _record(crew, number, verdict)
+        if verdict.ruling is Ruling.FAIL:
+            why = "; ".join(verdict.why)
+            raise PhaseFailed(GATE, {name: TradeopsError(why, where=name) for name in arms.canary})
+        if verdict.ruling is not Ruling.PASS:
+            raise Undecided(verdict.why)
+    phases.smoke(crew, step.reached)
+    return after
+
+
+def _poll(crew: Crew, number: int, spec: GateSpec, arms: Arms, past: Past | None) -> tuple[Verdict, Past | None]:
+    clock = crew.site.clock
+    source = crew.site.source_for(spec)
+    gate = Gate(spec, arms, bake_s=crew.plan.steps[number].bake_s, now_s=_now_s(crew), past=past.rounds if past else ())
+    after = Past(spec, arms.control) if arms.control else None
+    hosts = crew.hosts(arms.releases)
+    watched_s = _now_s(crew)
+    while True:
+        clock.sleep_s(spec.every)
+        outcomes = source.read(hosts, deadline_s=crew.playbook.deadlines.control)
+        look = _now_s(crew) - watched_s >= _WATCH_S
+        verdict = gate.feed(outcomes, _now_s(crew), outlook=look)
+        if after:
+            after.feed(outcomes, _now_s(crew))
+        if verdict.final:
+            _keep(crew, number, gate.trace(_title(crew, number)))
+            return verdict, after
+        if look:
+            watched_s = _now_s(crew)
+            _show(crew, arms.canary, verdict)
+            phases.watch(crew)
+            refuse_odd(crew, crew.plan.steps[number].reached)
+
+
+def _show(crew: Crew, canary: Mapping[str, str], verdict: Verdict) -> None:
+    for name in canary:
+        crew.tell(GATE, name, "started", words(verdict))
+
+
+def words(verdict: Verdict) -> str:
+    """One line: how far, what is missing, and how long that takes at the current rate."""
+    so_far = f"{verdict.exposure:g} of {verdict.exposure_min:g} events, {verdict.baked_s:.0f} of {verdict.bake_s:.0f} s"
+    numbers = [
+        f"{one.name} {one.canary.rate:.4g} beside {one.control.rate:.4g}"
+        for one in verdict.metrics
+        if one.canary and one.control and one.canary.rate is not None and one.control.rate is not None
+    ]
+    left = "" if verdict.needed_s is None else f", about {verdict.needed_s:.0f} s to go"
+    return "; ".join([f"{so_far}{left}", *numbers, verdict.why[0]])
+
+
+def _record(crew: Crew, number: int, verdict: Verdict) -> None:
+    """A verdict is on record before anything follows from it (A01)."""
+    detail = {"step": number, "ruling": verdict.ruling, "why": list(verdict.why)}
+    intent = crew.site.ledger.intent(VERDICT, run=crew.run, hosts=crew.plan.steps[number].reached, detail=detail)
+    crew.journal.note(VERDICT, verdict.ruling, crew.site.clock.wall_ns(), step=number, why=list(verdict.why))
+    crew.site.ledger.outcome(intent, verdict.ruling, detail={})
+
+
+def _keep(crew: Crew, number: int, trace: Trace | None) -> None:
+    """What is kept with the run: the trace of each gate, and all of them drawn on one page."""
+    folder = crew.journal.folder
+    if trace is None:
+        return
+    write_atomic(folder / f"gate-{number}.json", msgspec.json.encode(trace))
+    kept = [folder / f"gate-{at}.json" for at in range(len(crew.plan.steps))]
+    traces = [decode(read_bounded(path, _TRACE_BYTES_MAX), Trace, source=str(path)) for path in kept if path.exists()]
+    write_atomic(folder / "gates.html", report(f"Gates of run {crew.run}", traces).encode())
+
+
+def _title(crew: Crew, number: int) -> str:
+    step = crew.plan.steps[number]
+    return f"step {number + 1} ({step.says}) of run {crew.run}: {len(step.reached)} of {len(crew.plan.hosts)} hosts"
+
+
+def _now_s(crew: Crew) -> float:
+    return crew.site.clock.monotonic_ns() / NS_PER_S
