@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.sim.drive import ACTIVATE, ROLLING, try_deploy
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, Refused
+from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
+from tradeops.contracts.codec import encode
+from tradeops.contracts.directive import ALL_HOSTS, SCHEMA, Directive, Verb
+from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Flag, Start
 from tradeops.deploy.deploy import deploy, plan
+from tradeops.deploy.journal import list_runs
+from tradeops.deploy.takeup import abort
 
 OFF, ON = Flag("rlp-7", "m"), Flag("rlp-7", "m", on=True)
 
@@ -126,3 +134,25 @@ def test_a_service_that_tells_no_hits_turns_no_flag_on(tmp_path: Path) -> None:
     assert try_deploy(world, world.release(1, flags=(OFF,), start=foreign))[0] == ExitCode.PROVED
     with pytest.raises(Refused, match="does not tell"):
         deploy(world.site(), world.release(2, flags=(ON,), start=foreign), ACTIVATE)
+
+
+def laid(world: World, number: int) -> Envelope:
+    """Somebody else's `flags disable`: the overlay is in force on every host at once."""
+    overlay = Overlay(OVERLAY_SCHEMA, "sim", number, flags_off={"rlp-7": number})
+    said = {"overlay": msgspec.to_builtins(overlay)}
+    directive = Directive(SCHEMA, f"v{number}", Verb.OVERLAY, "sim", (ALL_HOSTS,), "stop", 0, 1, args=said)
+    for host in world.truth.values():
+        host.direct(directive)
+    return Envelope.of(encode(directive))
+
+
+def test_a_flag_that_is_disabled_in_the_middle_of_its_activation_stays_off(world: World) -> None:
+    """D06: the run does not end well, turns nothing on again, and is undone by the next command, which knows the overlay."""
+    kept: list[Envelope] = []
+    world.when("exercise", lambda: kept.append(laid(world, 1)))
+    code, _ = try_deploy(world, world.new, ACTIVATE)
+    assert (code, active(world)) == (ExitCode.MIXED, [])
+    site = dataclasses.replace(world.site(), overlay=kept[0], overlay_number=1, flags_off={"rlp-7": 1})
+    ending = abort(site, list_runs(site.runs)[-1])
+    assert (ending.exit_code, active(world)) == (ExitCode.PROVED, [])
+    assert {host.runs() for host in world.truth.values()} == {world.old}

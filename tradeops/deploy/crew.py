@@ -136,7 +136,7 @@ class Crew:
         return Expected(
             release=release,
             binding=digest_bytes(binding_of(self.site, name)),
-            overlay=None if predicate.start.kept else self.plan.overlay,
+            overlay=None if predicate.start.kept else self.site.overlay_number,
             slot=self.plan.slot,
             flags=None if predicate.start.kept else active_flags(predicate.flags, self.site.flags_off),
             before=self.states[name].before,
