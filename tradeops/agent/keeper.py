@@ -76,9 +76,9 @@ class Keeper:
         threading.Thread(target=self._pass_on, daemon=True).start()
         while permitted(self._context):
             self._context.clock.sleep_s(_LOOK_S)
-        self._end()
+        self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """SIGTERM, and very soon SIGKILL to its whole group, the keeper with it."""
         sys.stderr.write("tradeops: the stop page stops this host; the service is ended\n")
         sys.stderr.flush()
@@ -91,7 +91,7 @@ class Keeper:
         page, told = self._context.layout.vitals_page(self._slot), ""
         while True:
             try:
-                vitals.write_vitals(page, self._vitals())
+                vitals.write_vitals(page, self.said())
                 problem = ""
             except (AgentError, OSError, ValueError, http.client.HTTPException) as error:
                 problem = f"tradeops: the service does not say what it is: {error}\n"
@@ -101,8 +101,8 @@ class Keeper:
                 told = problem
             self._context.clock.sleep_s(_ASK_S)
 
-    def _vitals(self) -> dict[str, Any]:
-        """contracts.status.Vitals. Raises AgentError, OSError, ValueError, HTTPException."""
+    def said(self) -> dict[str, Any]:
+        """What the service says of itself now, as contracts.status.Vitals. Raises AgentError, OSError, ValueError, HTTPException."""
         identity = identity_of(json.loads(self._get(str(self._start["identity"]))), self._manifest.service, self._context.clock)
         health = str(self._start.get("health") or "vitals")
         if health != "vitals":

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -18,6 +25,9 @@ from tests.support.wait import until
 from tradeops.agent import keeper, vitals
 from tradeops.agent.clock import Clock as HostClock
 from tradeops.agent.errors import AgentError
+from tradeops.agent.hostfile import Context, HostFile
+from tradeops.agent.manifest import Manifest
+from tradeops.agent.names import Layout
 from tradeops.agent.release import present
 from tradeops.base.clock import NS_PER_S, SystemClock
 from tradeops.contracts.agent import Proof
@@ -132,6 +142,60 @@ def test_what_it_does_not_say_is_not_made_up(host: ManagedHost, old: bytes, new:
     until(lambda: words in log(host), 10)
     assert proof(agent).vitals is None
     agent.do("stop", slot="blue", stop_timeout_s=5)
+
+
+class Told(BaseHTTPRequestHandler):
+    """Answers as `answers` says, by path."""
+
+    answers: ClassVar[dict[str, tuple[int, str]]] = {}
+
+    def do_GET(self) -> None:
+        status, body = self.answers[self.path]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
+
+
+@contextmanager
+def keeping(folder: Path, service: int) -> Iterator[keeper.Keeper]:
+    """A keeper in this process, of a service that `Told` speaks for."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Told) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        start = {"identity": "/identity", "health": "/health", "port": server.server_port}
+        manifest = Manifest("sha256:0", "web", 1, (), (), start, None)
+        plain = HostFile("s", "host-1", "f", "web", "supervisord", {}, "guard", "python3", "0.0.0.0", 1, identity="url")
+        yield keeper.Keeper(Context(Layout(folder), plain, HostClock()), "blue", manifest, service)
+        server.shutdown()
+
+
+def test_what_a_service_says_is_passed_on_whole(tmp_path: Path) -> None:
+    """D01: its words and what /proc says of its process; a service that is not well says nothing."""
+    with keeping(tmp_path, os.getpid()) as kept:
+        Told.answers = {"/identity": (200, json.dumps(GOOD)), "/health": (200, "well")}
+        said = kept.said()
+        assert (said["identity"]["release"], said["identity"]["pid"], said["state"], said["ack_epoch"]) == ("r", os.getpid(), "ready", 0)
+        for path, answer, words in (
+            ("/health", (503, "busy"), "/health answers 503"),
+            ("/identity", (404, ""), "/identity answers 404"),
+            ("/identity", (200, "[]"), "not an object with release, binding, slot, pid"),
+            ("/identity", (200, json.dumps(GOOD | {"pid": True})), "not an object with"),
+        ):
+            Told.answers = {"/identity": (200, json.dumps(GOOD)), "/health": (200, "well")} | {path: answer}
+            with pytest.raises(AgentError, match=words):
+                kept.said()
+
+
+def test_the_end_is_sigterm_and_then_sigkill(tmp_path: Path) -> None:
+    """K02: to the whole group of the service."""
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout and process.stdout.readline()
+        with keeping(tmp_path, process.pid) as kept:
+            kept.end()
+        assert process.wait(10) == -signal.SIGKILL
 
 
 def test_release_and_host_must_be_of_one_kind(host: ManagedHost) -> None:
