@@ -60,10 +60,13 @@ Model = TypeVar("Model", bound=BaseModel)
 Check = Callable[[Model], Iterable[tuple[Key, str]]]
 
 
-def load_yaml(path: Path, model: type[Model], *, check: Check[Model] | None = None) -> Model:
+def load_yaml(
+    path: Path, model: type[Model], *, check: Check[Model] | None = None, tell: Callable[[ConfigError], None] | None = None
+) -> Model:
     """Read `path` as a `model`. Raises ConfigError with file:line and key path for anything wrong.
 
     check: what no single field can tell (duplicates, sums, references): yields the key path and what is wrong there.
+    tell: takes what `check` finds, for who goes on all the same; None: it is raised.
     """
     try:
         text = read_bounded(path, CONFIG_BYTES_MAX).decode()
@@ -73,10 +76,12 @@ def load_yaml(path: Path, model: type[Model], *, check: Check[Model] | None = No
         raise ConfigError(f"not UTF-8: {error}", where=str(path)) from None
     except (OSError, TradeopsError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from None
-    return parse_yaml(text, model, source=str(path), check=check)
+    return parse_yaml(text, model, source=str(path), check=check, tell=tell)
 
 
-def parse_yaml(text: str, model: type[Model], *, source: str, check: Check[Model] | None = None) -> Model:
+def parse_yaml(
+    text: str, model: type[Model], *, source: str, check: Check[Model] | None = None, tell: Callable[[ConfigError], None] | None = None
+) -> Model:
     """Parse `text` as a `model`; `source` names it in errors. Raises ConfigError."""
     lines: dict[Key, int] = {}
     data = _plain(_compose(text, source), (), lines, source)
@@ -88,7 +93,10 @@ def parse_yaml(text: str, model: type[Model], *, source: str, check: Check[Model
         details = [(detail["loc"], detail["msg"]) for detail in error.errors(include_url=False)]
         raise _config_error(details, lines, source) from None
     if check and (found := list(check(parsed))):
-        raise _config_error(found, lines, source)
+        wrong = _config_error(found, lines, source)
+        if tell is None:
+            raise wrong
+        tell(wrong)
     return parsed
 
 

@@ -41,6 +41,7 @@ def kill_switch(
 ) -> Report:
     """Stop trading: block new orders, cancel working ones, prove it. One entitled person; safe to repeat; exit 8 when incomplete."""
     c = context(ctx)
+    c.stopping = True
     if not math.isfinite(deadline):
         raise UsageError(f"--deadline {deadline} is no length of time", next="leave it out, or give seconds")
     hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
@@ -91,7 +92,7 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     envelope: Envelope = sign(directive, c.signer)
     urgent = Urgent(c.audit_as(c.person), clock=c.clock, actor=c.person, spills=c.spills)
     ticket = urgent.intent("kill", hosts=names, detail={"id": directive.id, "reason": directive.reason, "scope": scope})
-    muster = None if named else Muster(c.policy, number)
+    muster = None if named else Muster(c.policy_here, number)
     roads = Roads(c.controls, _WhenNeeded(c), c.fan_out, c.clock, _sweep(c, directive.id, scope), muster)
     told = KillProgress(c.printer, c.clock, names, deadline_s)
     try:

@@ -57,6 +57,15 @@ def signer_of(policy: Policy, key_paths: Path, *, person: str | None, key: str |
     )
 
 
+def unjudged_signer(key_paths: Path, *, person: str | None, key: str | None) -> tuple[str, Signer]:
+    """Who says to act and that key's signer, where no policy can be read: the hosts judge. Raises UsageError when there is no key."""
+    from tradeops.contracts.signature import fingerprint
+    from tradeops.release.sign import signer_for
+
+    signer = signer_for(key or read_key_paths(key_paths).get(person or ""))
+    return person or fingerprint(signer.public_line), signer
+
+
 def _person(policy: Policy, name: str) -> Person:
     for person in policy.people:
         if person.name == name:

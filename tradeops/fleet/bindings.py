@@ -15,7 +15,7 @@ _NEEDED_OF_VENUE = ("order_entry", "market_data", "drop_copy", "account")
 
 
 def bind(file: FleetFile, host: str) -> Binding:
-    """The binding of one host: common, overridden by the host's own."""
+    """The binding of one host: common, overridden by the host's own. Without venues that lack a value, which are findings."""
     own = file.bindings.hosts.get(host, BindingEntry())
     common = file.bindings.common
     return Binding(
@@ -24,7 +24,7 @@ def bind(file: FleetFile, host: str) -> Binding:
         environment=file.environment,
         host=host,
         service=file.service.name,
-        venues=tuple(Venue(name=name, **values) for name, values in _venues(common, own).items()),
+        venues=tuple(Venue(name=name, **values) for name, values in _venues(common, own).items() if not _lacking(values)),
         instruments=tuple(_instrument(symbol, entry) for symbol, entry in (common.instruments | own.instruments).items()),
         budgets=common.budgets | own.budgets,
         settings=common.settings | own.settings,
@@ -40,11 +40,14 @@ def binding_findings(file: FleetFile) -> Iterator[tuple[Key, str]]:
     for host in names:
         own = file.bindings.hosts.get(host, BindingEntry())
         for venue, values in _venues(file.bindings.common, own).items():
-            lacking = [key for key in _NEEDED_OF_VENUE if key not in values]
-            if lacking:
+            if lacking := _lacking(values):
                 part: Key = ("hosts", host) if venue in own.venues else ("common",)
                 yield ("bindings", *part, "venues", venue), f"{', '.join(lacking)} of {venue} is missing for {host}"
     yield from _budget_findings(file, names)
+
+
+def _lacking(values: dict[str, Any]) -> list[str]:
+    return [key for key in _NEEDED_OF_VENUE if key not in values]
 
 
 def _budget_findings(file: FleetFile, names: list[str]) -> Iterator[tuple[Key, str]]:

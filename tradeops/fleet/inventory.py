@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from tradeops.base.config import Key, load_yaml
-from tradeops.base.errors import ConfigError, UsageError
+from tradeops.base.errors import ConfigError, TradeopsError, UsageError
 from tradeops.contracts.binding import Binding
 from tradeops.contracts.layout import OperatorLayout
 from tradeops.fleet.bindings import bind, binding_findings
@@ -20,6 +20,7 @@ from tradeops.fleet.host import Host, JumpHost, SshEntry
 
 DEFAULT_USER = "tradeops"
 DEFAULT_SSH_PORT = 22
+_STATE = ".tradeops"
 _DECLARED_HINT = "add or remove the host, or change hosts_declared on purpose"
 
 T = TypeVar("T")
@@ -74,8 +75,46 @@ class Fleet:
 def load_fleet(path: Path) -> Fleet:
     """Read and resolve a fleet file. Raises ConfigError with file:line and key path for each thing that is wrong."""
     file = load_yaml(path, FleetFile, check=_findings)
+    return _resolved(path, file, _ssh_config(_beside(path.resolve().parent, file.ssh_config)))
+
+
+def load_for_kill(path: Path) -> tuple[Fleet, tuple[TradeopsError, ...]]:
+    """As much of a fleet as can be read, and what is wrong with its files: a kill goes on without what it does not need.
+
+    Where the file names no hosts that can be told apart, those of the newest roster here, unverified: guards judge the kill.
+    Raises ConfigError when neither does.
+    """
+    wrong: list[TradeopsError] = []
+    try:
+        file = load_yaml(path, FleetFile, check=_findings, tell=wrong.append)
+        if len({entry.name for entry in file.hosts}) != len(file.hosts) or not file.hosts:
+            raise wrong.pop()
+    except ConfigError as error:
+        return _from_roster(path, error), (error,)
+    try:
+        return _resolved(path, file, _ssh_config(_beside(path.resolve().parent, file.ssh_config))), tuple(wrong)
+    except ConfigError as error:
+        return _resolved(path, file, lambda _address: SshEntry()), (*wrong, error)
+
+
+def _from_roster(path: Path, error: ConfigError) -> Fleet:
+    """The hosts of the newest roster beside the file, with defaults for all else. Raises `error` when there is none."""
+    from tradeops.fleet.roster import with_forgotten
+    from tradeops.fleet.rosterfile import stored_roster
+
+    state = OperatorLayout(path.resolve().parent / _STATE)
+    try:
+        found = stored_roster(state.roster_file)
+    except (TradeopsError, OSError):
+        found = None
+    if found is None:
+        raise error
+    hosts = with_forgotten((), found[1].hosts)
+    return Fleet(path, found[1].fleet, "", len(hosts), hosts, {}, Deadlines(), state, Service(""), {}, None)
+
+
+def _resolved(path: Path, file: FleetFile, asked: Callable[[str], SshEntry]) -> Fleet:
     folder = path.resolve().parent
-    asked = _ssh_config(_beside(folder, file.ssh_config))
     jumps = {name: _jump(name, entry, folder) for name, entry in file.jump_hosts.items()}
     hosts = tuple(_host(entry, file.defaults, folder, asked, jumps) for entry in file.hosts)
     _refuse_same_endpoints(hosts, path)
@@ -87,7 +126,7 @@ def load_fleet(path: Path) -> Fleet:
         hosts=hosts,
         jumps=jumps,
         deadlines=file.deadlines,
-        state=OperatorLayout(_beside(folder, file.state) or folder / ".tradeops"),
+        state=OperatorLayout(_beside(folder, file.state) or folder / _STATE),
         service=_service(file.service),
         bindings={entry.name: bind(file, entry.name) for entry in file.hosts},
         known_hosts=_beside(folder, file.known_hosts),

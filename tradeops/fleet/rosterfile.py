@@ -9,6 +9,7 @@ import msgspec
 
 from tradeops.base.durable import read_bounded, write_atomic
 from tradeops.contracts.codec import decode
+from tradeops.contracts.entitle import signed_bytes
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.policy import Policy
 from tradeops.contracts.roster import Roster
@@ -21,11 +22,17 @@ _BYTES_MAX = 16 << 20
 
 def load_roster(path: Path, policy: Policy) -> tuple[Envelope, Roster] | None:
     """The newest one here, signed as the policy says; None before the first. Raises SignatureInvalid, Refused, UsageError."""
+    found = stored_roster(path)
+    return (found[0], open_roster(found[0], policy)) if found else None
+
+
+def stored_roster(path: Path) -> tuple[Envelope, Roster] | None:
+    """The newest one here, its signatures not asked; None before the first. Raises SignatureInvalid, UsageError."""
     try:
         envelope = decode(read_bounded(path, _BYTES_MAX), Envelope, source=str(path))
     except FileNotFoundError:
         return None
-    return envelope, open_roster(envelope, policy)
+    return envelope, decode(signed_bytes(envelope), Roster, source=str(path))
 
 
 def next_roster(fleet: str, hosts: Sequence[Host], signer: Signer, policy: Policy, path: Path) -> tuple[Envelope, Roster]:

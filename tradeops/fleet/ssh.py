@@ -61,7 +61,7 @@ class Ssh:
     ) -> None:
         self._deadlines = deadlines
         self._jumps = dict(jumps or {})
-        self._known_hosts = _read_known_hosts(known_hosts)
+        self._known_hosts = known_hosts
         self._keys = KeyRing(ask_passphrase)
         self._clock = clock or SystemClock()
         self._guard = threading.Lock()
@@ -142,11 +142,12 @@ class Ssh:
         try:
             with HeldKeys(self._deadlines.auth) as agent:
                 login = _Login(target, self._keys.candidates(target.identity_file, agent))
-                return self._log_in(target, login, self._dial(target, budget), budget)
+                client = self._client(target)
+                return self._log_in(target, login, client, self._dial(target, budget), budget)
         except Unreachable as error:
             raise at_host(target.name, error) from None
 
-    def _log_in(self, target: Target, login: _Login, sock: Any, budget: Budget) -> Connection:
+    def _log_in(self, target: Target, login: _Login, client: paramiko.SSHClient, sock: Any, budget: Budget) -> Connection:
         connect_s = budget.left(self._deadlines.connect)
         connection = Connection(
             target.address,
@@ -164,7 +165,7 @@ class Ssh:
                 "auth_strategy": login,
             },
         )
-        connection.client = self._client(target)
+        connection.client = client
         try:
             with cut_after(budget.left(connect_s + self._deadlines.auth), sock.close):
                 connection.open()
@@ -179,7 +180,10 @@ class Ssh:
         """A client that knows this target's keys and no others."""
         client = paramiko.SSHClient()
         name = target.address if target.port == _SSH_PORT else f"[{target.address}]:{target.port}"
-        keys = [public_key(target.host_key)] if target.host_key else list((self._known_hosts.lookup(name) or {}).values())
+        if target.host_key:
+            keys = [public_key(target.host_key)]
+        else:
+            keys = list((_read_known_hosts(self._known_hosts).lookup(name) or {}).values())
         for key in keys:
             client.get_host_keys().add(name, key.get_name(), key)
         client.set_missing_host_key_policy(_RefuseUnknown(target))
@@ -268,9 +272,12 @@ def read_ssh_config(path: Path) -> Callable[[str], SshEntry]:
         found = config.lookup(address)
         files = [name for name in found.get("identityfile", ()) if Path(name).expanduser().exists()]
         jump = found.get("proxyjump", "none")
+        port = found.get("port")
+        if port is not None and not port.isdecimal():
+            raise ConfigError(f"the port of {address} is {port!r}", where=str(path))
         return SshEntry(
             host_name=found["hostname"] if found["hostname"] != address else None,
-            port=int(found["port"]) if "port" in found else None,
+            port=int(port) if port else None,
             user=found.get("user"),
             identity_file=files[0] if files else None,
             proxy_jump=() if jump == "none" else tuple(hop.strip() for hop in jump.split(",")),

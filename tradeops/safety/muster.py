@@ -24,9 +24,9 @@ KEEPERS_MAX = 3
 
 @dataclass(frozen=True)
 class Muster:
-    """policy: what a roster must be signed by.  number: of the newest roster here, 0: none that can be read."""
+    """policy: what a roster must be signed by.  number: of the newest roster here. None and 0: none that can be read."""
 
-    policy: Policy
+    policy: Policy | None
     number: int
 
 
@@ -54,6 +54,9 @@ def _verified(
     outcomes = ask()
     problems += [f"{name}: {error.what}" for name, error in errors(outcomes).items()]
     for name, envelope in values(outcomes).items():
+        if muster.policy is None:
+            problems.append(f"{name}: no roster can be believed without the policy")
+            continue
         try:
             roster = open_roster(envelope, muster.policy)
         except TradeopsError as error:

@@ -235,6 +235,16 @@ def test_known_hosts_stands_in_for_a_pin(sshd: Sshd, tmp_path: Path) -> None:
         Ssh(deadlines=Deadlines(), known_hosts=known).open_channel(sshd.host(host_key=""), "true", timeout_s=5)
 
 
+def test_damaged_known_hosts_do_not_close_the_road_to_pinned_hosts(sshd: Sshd, tmp_path: Path) -> None:
+    """K04: they are read for a host without a pinned key alone, and then said to be damaged."""
+    (tmp_path / "known_hosts").write_bytes(b"\xff\xfe nonsense")
+    ssh = Ssh(deadlines=Deadlines(), known_hosts=tmp_path / "known_hosts")
+    ssh.open_channel(sshd.host(), "true", timeout_s=5).close()
+    with pytest.raises(ConfigError, match="known hosts cannot be read"):
+        ssh.open_channel(sshd.host("host-2", host_key=""), "true", timeout_s=5)
+    ssh.close()
+
+
 @pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
 def test_encrypted_key_is_opened_by_its_passphrase(sshd: Sshd, tmp_path: Path, kind: str) -> None:
     """Asked for once, however many sessions."""
