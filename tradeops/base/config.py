@@ -18,6 +18,7 @@ _DEPTH_MAX = 32
 _NODES_MAX = 200_000
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _DURATION_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_OCTAL = re.compile(r"[-+]?0[0-9_]+")
 _SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|KiB|MiB|GiB)")
 _SIZE_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -102,6 +103,7 @@ def parse_yaml(
 
 def _compose(text: str, source: str) -> yaml.Node | None:
     try:
+        _refuse_depth(text, source)
         node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -110,6 +112,19 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         hint = "indent with spaces; YAML allows no tabs" if "\\t" in problem or "tab" in problem else None
         raise ConfigError(f"not YAML: {problem}", where=f"{source}{line}", next=hint) from None
     return node
+
+
+def _refuse_depth(text: str, source: str) -> None:
+    """Raises ConfigError before anything recurses: the C loader composes by recursion and ends the process where the stack does."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEPTH_MAX:
+            line = f":{event.start_mark.line + 1}" if event.start_mark else ""
+            raise ConfigError(f"nested deeper than {_DEPTH_MAX} levels", where=f"{source}{line}")
 
 
 def _plain(node: yaml.Node | None, key: Key, lines: dict[Key, int], source: str) -> object:
@@ -143,14 +158,23 @@ def _mapping(node: yaml.MappingNode, key: Key, lines: dict[Key, int], source: st
 
 
 def _scalar(node: yaml.Node, source: str) -> object:
+    where = f"{source}:{node.start_mark.line + 1}"
+    if _misread(node):
+        raise ConfigError(f"{node.value} would be read as another number", where=where, next="write it in plain digits, or quote a text")
     loader = _Loader("")
     try:
         return loader.construct_object(node, deep=True)
     except (yaml.YAMLError, ValueError) as error:
         problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"not plain YAML: {problem}", where=f"{source}:{node.start_mark.line + 1}") from None
+        raise ConfigError(f"not plain YAML: {problem}", where=where) from None
     finally:
         loader.dispose()
+
+
+def _misread(node: yaml.Node) -> bool:
+    """Whether YAML 1.1 takes its digits for octal (02222) or for base sixty (37:02), which nobody means."""
+    number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    return number and (":" in node.value or _OCTAL.fullmatch(node.value) is not None)
 
 
 def _config_error(details: list[tuple[Key, str]], lines: dict[Key, int], source: str) -> ConfigError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -47,8 +48,11 @@ def append_durable(path: Path, line: bytes, *, mode: int = 0o600) -> None:
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """The whole file, refused when larger than `max_bytes`. Raises OSError, TradeopsError."""
-    with path.open("rb") as file:
+    """The whole file, refused when larger than `max_bytes` or no file: a pipe would be waited for. Raises OSError, TradeopsError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        kind = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise TradeopsError("no regular file", where=str(path))
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise TradeopsError(f"larger than the {max_bytes} bytes allowed", where=str(path))

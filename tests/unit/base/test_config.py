@@ -84,7 +84,11 @@ def test_a_missing_key_points_at_its_parent() -> None:
         ("--- a\n--- b\n", "not YAML", "fleet.yml:2"),
         ("name: " + "[" * 5000, "", "fleet.yml"),
         ("name: " + "[" * 40 + "]" * 40, "nested deeper", "fleet.yml:1"),
+        ("name: " + "[" * 40_000, "nested deeper", "fleet.yml:1"),
         ("name: a\ncount: true\n", "count: ", "fleet.yml:2"),
+        ("name: a\ncount: 02222\n", "another number", "fleet.yml:2"),
+        ("name: a\ncount: 37:02\n", "another number", "fleet.yml:2"),
+        ("name: a\ncount: 37:02.5\n", "another number", "fleet.yml:2"),
     ],
 )
 def test_malformed_and_hostile_text_is_refused_in_its_place(text: str, says: str, where: str) -> None:

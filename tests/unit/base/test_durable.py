@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,13 @@ def test_reading_has_a_bound(tmp_path: Path) -> None:
     with pytest.raises(TradeopsError, match="larger than the 4 bytes") as caught:
         read_bounded(path, 4)
     assert caught.value.where == str(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Nobody may ever write into it: refused at once, as a device is that never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(TradeopsError, match="no regular file"):
+            read_bounded(path, 4)
+    with pytest.raises(IsADirectoryError):
+        read_bounded(tmp_path, 4)

@@ -21,7 +21,7 @@ from tradeops.contracts.publickey import fingerprint
 from tradeops.fleet.channel import ChannelBroken
 from tradeops.fleet.fleetfile import Deadlines
 from tradeops.fleet.host import JumpHost
-from tradeops.fleet.ssh import Ssh, read_ssh_config
+from tradeops.fleet.ssh import Ssh
 
 LINE_MAX = 1 << 20
 SHORT = Deadlines.model_validate(dict.fromkeys(("connect", "auth", "command", "silence", "control"), "500ms"))
@@ -386,22 +386,3 @@ def test_a_server_that_drops_the_connection_in_mid_stream(ssh: Ssh, tmp_path: Pa
         with pytest.raises(ChannelBroken):
             channel.readline(5, bytes_max=LINE_MAX)
         assert channel.exit_status(1) is None
-
-
-def test_ssh_config_is_read(tmp_path: Path) -> None:
-    make_key(tmp_path / "id")
-    (tmp_path / "config").write_text(
-        f"Host fast\n  HostName 192.0.2.7\n  User alice\n  Port 2200\n  IdentityFile {tmp_path}/absent\n  IdentityFile {tmp_path}/id\n"
-        "  ProxyJump one,bob@two:23\n"
-    )
-    ask = read_ssh_config(tmp_path / "config")
-    entry = ask("fast")
-    assert (entry.host_name, entry.user, entry.port, entry.identity_file) == ("192.0.2.7", "alice", 2200, f"{tmp_path}/id")
-    assert entry.proxy_jump == ("one", "bob@two:23")
-    assert ask("slow").host_name is None
-
-
-def test_broken_ssh_config_names_the_file(tmp_path: Path) -> None:
-    (tmp_path / "config").write_text("Host\x00\n ???\n")
-    with pytest.raises(ConfigError, match="config"):
-        read_ssh_config(tmp_path / "config")
