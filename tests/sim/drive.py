@@ -41,7 +41,7 @@ def force_deploy(world: World, release: str, playbook: Playbook = ROLLING) -> En
     """By hand, past the doors at which plan and deploy refuse: what the run itself then still sees to."""
     site = world.site()
     sessions = open_all(site, playbook)
-    facts = survey(site, sessions, playbook)
+    facts = survey(site, sessions, playbook).facts
     return carry_out(site, make_plan(site, release, playbook, facts), playbook, sessions, facts)
 
 

@@ -30,6 +30,7 @@ from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
 from tradeops.fleet.ports import Traffic
 from tradeops.gates.spec import GateSpec
+from tradeops.record.audit import NotRecorded
 
 T = TypeVar("T")
 FLEET = "sim"
@@ -86,13 +87,17 @@ class SimLedger:
     rows: list[tuple[str, str]] = field(default_factory=list)
 
     def intent(self, verb: str, *, run: str, hosts: Sequence[str], detail: Mapping[str, Any]) -> int:
-        if self.full:
-            raise OSError("the disk is full")
+        self._require_room()
         self.rows.append((verb, "intent"))
         self.on_intent(verb)
         return len(self.rows)
 
+    def _require_room(self) -> None:
+        if self.full:
+            raise NotRecorded("the disk is full")
+
     def outcome(self, intent: int, result: str, *, detail: Mapping[str, Any]) -> None:
+        self._require_room()
         self.rows.append((self.rows[intent - 1][0], result))
 
     def head(self) -> tuple[str, int, str]:

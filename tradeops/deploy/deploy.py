@@ -60,8 +60,9 @@ def outlook(estimates: Sequence[tuple[str, Estimate]]) -> tuple[str, ...]:
 def _prepare(site: Site, release: str, playbook: Playbook) -> tuple[dict[str, AgentSession], Plan, dict[str, Facts]]:
     sessions = open_all(site, playbook)
     try:
-        facts = survey(site, sessions, playbook)
-        judge(site, release, playbook, facts)
+        seen = survey(site, sessions, playbook)
+        judge(site, release, playbook, seen)
+        facts = seen.facts
         drawn = make_plan(site, release, playbook, facts, going_on(site, release, facts))
         refuse_untried(drawn)
         drawn = msgspec.structs.replace(drawn, outlook=outlook(forecast(site, drawn, playbook)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tradeops.base.errors import ExitCode, LockHeld, TradeopsError
 from tradeops.contracts.agent import Code
@@ -121,6 +121,14 @@ def killed(crew: Crew, kill: KillArrived) -> Ending:
     """Somebody stopped hosts: the run stands where it is."""
     title = f"a kill arrived ({kill.kill}); the run stopped where it was"
     return Ending(crew.run, ExitCode.KILLED, title, _as_seen(crew), f"`tradeops status`, then `tradeops runs abort {crew.run}`")
+
+
+def unrecorded(crew: Crew, error: TradeopsError | OSError) -> Ending:
+    """Nothing more can be written down, so nothing more is done: hosts that have not passed are held when their leases end."""
+    title = f"the run cannot be recorded any more ({error}); it stopped where it was"
+    after = f"make room, then `tradeops runs resume {crew.run}` or `tradeops runs abort {crew.run}`"
+    ends = tuple(replace(end, problem="the run stopped before its end was recorded") for end in _as_seen(crew))
+    return Ending(crew.run, ExitCode.MIXED, title, ends, after, final=False)
 
 
 def ousted(crew: Crew, why: Ousted) -> Ending:

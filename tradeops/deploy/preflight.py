@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import ExitCode, LockHeld, PreflightFailed, Refused, TradeopsError
@@ -53,13 +54,31 @@ def close_all(sessions: Mapping[str, AgentSession]) -> None:
         session.close()
 
 
-def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook) -> dict[str, Facts]:
+@dataclass(frozen=True)
+class Skew:
+    """By how much a host's clock is ahead of ours, and by how much that may be wrong: half of what its answer took."""
+
+    offset_ns: int
+    unsure_ns: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What every host says of itself, by its name."""
+
+    facts: dict[str, Facts]
+    skews: dict[str, Skew]
+
+
+def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook) -> Survey:
     """The facts of every host, whose guards must answer too, and every proxy. Raises PreflightFailed naming each that did not."""
 
-    def ask(host: Host) -> Facts:
+    def ask(host: Host) -> tuple[Facts, Skew]:
+        asked_ns = site.clock.wall_ns()
         facts = convert(sessions[host.name].call(AgentVerb.FACTS, timeout_s=playbook.deadlines.verb), Facts)
+        half_ns = (site.clock.wall_ns() - asked_ns) // 2
         site.progress(Progress("", PREFLIGHT, host.name, "done"))
-        return facts
+        return facts, Skew(facts.wall_ns - asked_ns - half_ns, half_ns)
 
     outcomes = site.fan_out.run(site.hosts, ask, deadline_s=playbook.deadlines.verb * 2)
     if failures := errors(outcomes):
@@ -68,7 +87,8 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
         raise fleet_error("have a guard that does not answer", failures, len(site.hosts))
     see_proxies(site)
     site.progress(PhaseProgress("", PREFLIGHT, tuple(host.name for host in site.hosts), "done"))
-    return values(outcomes)
+    seen = values(outcomes)
+    return Survey({name: facts for name, (facts, _) in seen.items()}, {name: skew for name, (_, skew) in seen.items()})
 
 
 def fleet_error(what: str, failures: Mapping[str, TradeopsError], declared: int) -> PreflightFailed:
@@ -82,12 +102,12 @@ def fleet_error(what: str, failures: Mapping[str, TradeopsError], declared: int)
     )
 
 
-def judge(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Facts], *, back: bool = False) -> None:
+def judge(site: Site, release: str, playbook: Playbook, seen: Survey, *, back: bool = False) -> None:
     """Raises LockHeld, Refused (roster, policy, older release) or PreflightFailed unless every host is fit.
 
     back: a rollback, whose target is older on purpose and must lie whole on every host.
     """
-    now_ns = site.clock.wall_ns()
+    facts = seen.facts
     predicate = site.releases.manifest(release).predicate
     _refuse_newer(site, facts)
     _refuse_locked(facts)
@@ -97,7 +117,7 @@ def judge(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Fact
         _refuse_absent(release, facts)
     else:
         _refuse_older(site, release, predicate, facts)
-    findings = {name: fit(name, predicate, playbook, fact, now_ns) for name, fact in facts.items()}
+    findings = {name: fit(name, predicate, playbook, fact, seen.skews[name]) for name, fact in facts.items()}
     unfit = {name: open_findings(found) for name, found in findings.items() if open_findings(found)}
     if unfit:
         reasons = "\n".join(f"{name}: {finding.check}: {finding.detail}" for name, found in unfit.items() for finding in found)
@@ -136,11 +156,10 @@ def refuse_blackout(playbook: Playbook, now_ns: int) -> None:
         )
 
 
-def fit(name: str, release: Release, playbook: Playbook, facts: Facts, now_ns: int) -> tuple[Finding, ...]:
+def fit(name: str, release: Release, playbook: Playbook, facts: Facts, skew: Skew) -> tuple[Finding, ...]:
     """Every preflight fact of one host."""
     need = playbook.preflight
     size_mb = sum(file.size for file in release.files) // _MB
-    offset_s = abs(facts.wall_ns - now_ns) / NS_PER_S
     free_mb = facts.disk_free_bytes // _MB
     return (
         confirm(name, "disk", free_mb >= need.disk_free_mb + 2 * size_mb, f"{free_mb} MB free, {need.disk_free_mb + 2 * size_mb} needed"),
@@ -151,12 +170,21 @@ def fit(name: str, release: Release, playbook: Playbook, facts: Facts, now_ns: i
             facts.memory_available_bytes >= need.memory_available_mb * _MB,
             f"{facts.memory_available_bytes // _MB} MB available, {need.memory_available_mb} needed",
         ),
-        confirm(name, "clock", offset_s <= need.clock_offset, f"{offset_s:.3f} s from ours, {need.clock_offset} allowed"),
+        _clock(name, skew, need.clock_offset),
         confirm(name, "writable", facts.writable, "the root folder can be written" if facts.writable else "read-only"),
         _abi(name, release, facts),
         _kind(name, release, facts),
         *(Finding(name, "platform", Verdict.NO, problem) for problem in facts.problems),
     )
+
+
+def _clock(name: str, skew: Skew, allowed_s: float) -> Finding:
+    """An answer that took longer than twice what is allowed says nothing of the clock: unknown is not fit."""
+    offset_s, unsure_s = skew.offset_ns / NS_PER_S, skew.unsure_ns / NS_PER_S
+    detail = f"{offset_s:+.3f} s from ours, give or take {unsure_s:.3f} s; {allowed_s} s allowed"
+    if unsure_s > allowed_s:
+        return Finding(name, "clock", Verdict.UNKNOWN, detail)
+    return confirm(name, "clock", abs(offset_s) - unsure_s <= allowed_s, detail)
 
 
 def _abi(name: str, release: Release, facts: Facts) -> Finding:

@@ -25,8 +25,9 @@ def rollback(site: Site, release: str, playbook: Playbook) -> Ending:
     playbook = playbook.model_copy(update={"blackout": ()})  # going back is never held up
     sessions = open_all(site, playbook)
     try:
-        facts = survey(site, sessions, playbook)
-        judge(site, release, playbook, facts, back=True)
+        seen = survey(site, sessions, playbook)
+        judge(site, release, playbook, seen, back=True)
+        facts = seen.facts
         refuse_conflicts(site, release, facts)
         drawn = make_plan(site, release, playbook, facts)
     except BaseException:

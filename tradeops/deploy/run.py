@@ -22,6 +22,7 @@ from tradeops.deploy.site import Site
 from tradeops.deploy.steps import advance
 from tradeops.deploy.waiting import stay_halted, wait
 from tradeops.fleet.ports import AgentSession
+from tradeops.record.audit import NotRecorded
 
 
 def carry_out(site: Site, plan: Plan, playbook: Playbook, sessions: Mapping[str, AgentSession], facts: Mapping[str, Facts]) -> Ending:
@@ -43,7 +44,10 @@ def conduct(crew: Crew, facts: Mapping[str, Facts], past: Past) -> Ending:
     try:
         learn(crew, facts)
         end = _conduct(crew, past)
-        ending.note_end(crew, end)
+        try:
+            ending.note_end(crew, end)
+        except OSError as error:
+            return ending.unrecorded(crew, error)
         return end
     finally:
         close_all({name: state.session for name, state in crew.states.items()})
@@ -53,12 +57,21 @@ def _conduct(crew: Crew, past: Past) -> Ending:
     try:
         if early := _prepare(crew, past):
             return early
-        return _go_on(crew, past) if past.setback is None else _go_back(crew, past.setback)
+        return _onward(crew, past)
     except KillArrived as kill:
         unlock(crew)
         return ending.killed(crew, kill)
     except Ousted as why:
         return ending.ousted(crew, why)
+
+
+def _onward(crew: Crew, past: Past) -> Ending:
+    """From here on hosts are touched: a record that fills up ends the run where it is, and every host is told of (A03)."""
+    try:
+        return _go_on(crew, past) if past.setback is None else _go_back(crew, past.setback)
+    except (NotRecorded, OSError) as error:
+        unlock(crew)
+        return ending.unrecorded(crew, error)
 
 
 def _prepare(crew: Crew, past: Past) -> Ending | None:

@@ -41,7 +41,7 @@ def _take_up(site: Site, journal: Journal, past: Past) -> Ending:
     _refuse_settled(site, journal)
     sessions = open_all(site, playbook)
     try:
-        facts = survey(site, sessions, playbook)
+        facts = survey(site, sessions, playbook).facts
         _refuse_strangers(plan, facts)
         crew = Crew(site, plan, playbook, journal.run, journal.take_up(), sessions)
     except BaseException:
