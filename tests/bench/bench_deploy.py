@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from tests.bench import peers
 from tests.bench.rounds import in_turn, ratio, tell, timed
-from tests.support.fleetlab import FleetLab, bring_up, sent_bytes, short_id, store_of, take_down
+from tests.support.fleetlab import FleetLab, bring_up, short_id, store_of, take_down
 from tests.support.webfleet import WEB, enrol_for_web
 from tradeops.lab.nspawn.driver import why_not
 
@@ -45,6 +45,13 @@ class Rounds:
         (self.tree / "changed").write_text(str(number))
         argv = self.lab.argv("deploy", build(self.lab, self.tree, number), "--playbook", playbook)
         return timed(lambda: self.cpu[name].append(peers.run(argv, self.lab.folder)))
+
+    def sent(self) -> int:
+        """Bytes that one more such deploy sends to all agents together."""
+        number = self._next()
+        (self.tree / "changed").write_text(str(number))
+        ended = self.lab.must("deploy", build(self.lab, self.tree, number), "--playbook", "rolling")
+        return int(ended.document["bytes_sent"])
 
     def theirs(self, peer: peers.Peer, command: peers.Command) -> float:
         """The next release as an archive, then the same with a peer; seconds of that."""
@@ -92,7 +99,7 @@ def _measure(lab: FleetLab, folder: Path, tree: Path) -> None:
             ratio(f"{ours}, beside {name}: CPU", rounds.cpu[ours], rounds.cpu[name])
     each_ms = 1000 * statistics.median(rounds.cpu[OURS_ROLLING]) / len(lab.names())
     sys.stdout.write(f"operator's CPU for each host, rolling: {each_ms:.0f} ms\n")
-    sys.stdout.write(f"content sent to each host by tradeops, compressed: {sent_bytes(lab):,} bytes\n")
+    sys.stdout.write(f"sent by tradeops to all hosts together: {rounds.sent():,} bytes\n")
 
 
 def main() -> None:

@@ -111,6 +111,7 @@ class SimSession:
         self.host = host
         self._world = world
         self.hello = Hello(PROTOCOL, host.name, host.fleet, "sha256:" + "0" * 64, "00" * 16, host.fence)
+        self.bytes_sent = 0
 
     def call(self, verb: AgentVerb, *, run: str | None = None, fence: int | None = None, timeout_s: float, **args: Any) -> dict[str, Any]:
         return self._ask(verb, run, fence, args, b"", timeout_s)
@@ -128,6 +129,7 @@ class SimSession:
     ) -> dict[str, Any]:
         whole = join(body)
         assert len(whole) == total_bytes
+        self.bytes_sent += total_bytes
         return self._ask(verb, run, fence, args, whole, timeout_s)
 
     def _ask(

@@ -170,13 +170,6 @@ def take_down(lab: FleetLab) -> None:
     lab_up.down(lab.folder, CLOCK, lambda _line: None)
 
 
-def sent_bytes(lab: FleetLab) -> int:
-    """The newest parcel that a deploy made: what each host was sent that lacked the same, compressed."""
-    parcels = load_fleet(lab.folder / "fleet.yml").state.releases / "parcels"
-    newest = max(parcels.glob("*.z"), key=lambda path: path.stat().st_mtime_ns)
-    return newest.stat().st_size
-
-
 def store_of(lab: FleetLab) -> Store:
     """The lab's releases."""
     return Store(load_fleet(lab.folder / "fleet.yml").state.releases)

@@ -28,9 +28,9 @@ def ending_report(command: str, ending: Ending, progress: RunProgress) -> Report
         run=ending.run,
         hosts=tuple(asdict(end) for end in ending.hosts),
         tables=(table(("host", "state", "release", "trading", "problem"), rows),),
-        lines=tuple(causes),
+        lines=(*causes, f"{ending.bytes_sent:,} bytes sent to {len(ending.hosts)} hosts"),
         next=ending.next,
-        data={"causes": ending.causes, "steps": progress.steps},
+        data={"causes": ending.causes, "bytes_sent": ending.bytes_sent, "steps": progress.steps},
     )
 
 

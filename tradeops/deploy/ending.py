@@ -28,7 +28,10 @@ class HostEnd:
 
 @dataclass(frozen=True)
 class Ending:
-    """final: the run's own end, which its journal keeps; not so where this session alone ended."""
+    """final: the run's own end, which its journal keeps; not so where this session alone ended.
+
+    bytes_sent: payload to the agents of all hosts together.
+    """
 
     run: str
     exit_code: ExitCode
@@ -37,6 +40,7 @@ class Ending:
     next: str = ""
     causes: dict[str, str] = field(default_factory=dict)
     final: bool = True
+    bytes_sent: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from tradeops.base.errors import ExitCode, TradeopsError
@@ -47,8 +48,8 @@ def conduct(crew: Crew, facts: Mapping[str, Facts], past: Past) -> Ending:
         try:
             ending.note_end(crew, end)
         except OSError as error:
-            return ending.unrecorded(crew, error)
-        return end
+            end = ending.unrecorded(crew, error)
+        return replace(end, bytes_sent=sum(state.session.bytes_sent for state in crew.states.values()))
     finally:
         close_all({name: state.session for name, state in crew.states.items()})
 

@@ -108,7 +108,7 @@ class SshAgentSession:
 
     @property
     def bytes_sent(self) -> int:
-        """Payload bytes that left for this host, lines and bodies."""
+        """See fleet.ports.AgentSession."""
         return self._channel.bytes_sent
 
     def call(self, verb: AgentVerb, *, run: str | None = None, fence: int | None = None, timeout_s: float, **args: Any) -> dict[str, Any]:

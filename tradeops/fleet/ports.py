@@ -25,6 +25,10 @@ class AgentSession(Protocol):
 
     hello: Hello
 
+    @property
+    def bytes_sent(self) -> int:
+        """Payload bytes that left for this host so far, lines and bodies."""
+
     def call(self, verb: AgentVerb, *, run: str | None = None, fence: int | None = None, timeout_s: float, **args: Any) -> dict[str, Any]:
         """Ask and wait for the answer's `result`.
 
