@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 def halt(ctx: typer.Context, reason: Reason, all_hosts: All = False, host: Hosts = None, tag: Tags = None, count: Count = None) -> Report:
     """Take no new risk: working orders are cancelled, positions stay. One person resumes it again."""
     from tradeops.contracts.directive import Verb
+    from tradeops.fleet.outcome import values
     from tradeops.safety.floor import require_floor
 
     c = context(ctx)
     hosts = c.chosen(all_hosts=all_hosts, hosts=host or (), tags=tag or ())
-    require_floor("halt", [each.name for each in hosts], c.fleet.hosts_declared, typed=count)
+    if count != len(hosts):
+        heard = values(c.controls.statuses(c.fleet.hosts, deadline_s=c.fleet.deadlines.control))
+        trading = {name: status.trading for name, status in heard.items()}
+        require_floor("halt", [each.name for each in hosts], trading, c.fleet.hosts_declared, typed=count)
     taken = send(c, hosts, directive(c, Verb.HALT, hosts, reason))
     return report(c, taken, "halted", lambda name: name not in taken.trading())
 
