@@ -95,7 +95,7 @@ def require_taken(taken: Taken, declared: int) -> None:
         f"{missing} of {declared} hosts did not take the {verb}\n{words}",
         where=where,
         holds="the others took it",
-        next=_advice(taken) or f"`tradeops status`, then {verb} again",
+        next=_advice(taken) or "`tradeops status`, then give the same command again",
     )
 
 
