@@ -5,7 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = ("bench_startup", "bench_kill", "bench_blocked", "bench_fleet", "bench_deploy", "bench_sim_scale", "bench_quotes", "bench_trader")
+BENCHES = (
+    "bench_startup",
+    "bench_kill",
+    "bench_blocked",
+    "bench_cutover",
+    "bench_fleet",
+    "bench_deploy",
+    "bench_sim_scale",
+    "bench_quotes",
+    "bench_trader",
+)
 
 
 def main() -> int:

@@ -2,92 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.guardhost import GuardHost
-from tests.support.people import People
-from tests.support.processes import TraderProcess, VenueProcess
-from tests.support.trader import FLEET, KEY, SYMBOL, HostRoot
+from tests.support.twoslots import Slots, two_slots
 from tests.support.wait import until
-from tradeops.contracts.directive import DirectiveReply, Verb
-from tradeops.contracts.status import MarkKind, Status
+from tradeops.contracts.directive import Verb
+from tradeops.contracts.status import MarkKind
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("guard-trader-venue")]
-FAST = {"strategy__requote": "50ms", "strategy__half_spread_ppm": 50, "strategy__tolerance_ppm": 30}
-FEED = {"kind": "generated", "quotes_per_s": 100, "trade_ppm": 300_000}
-
-
-@dataclass
-class Slots:
-    """Blue trades under a permit; green stands by."""
-
-    venue: VenueProcess
-    host: GuardHost
-    traders: dict[str, TraderProcess]
-
-    def standby(self) -> DirectiveReply:
-        """Fence the writer."""
-        return self.host.post(self.host.people.say(Verb.STANDBY), wait_ms=5000)
-
-    def activate(self, slot: str, number: int, *, wait_ms: int = 10_000) -> DirectiveReply:
-        """The token to a slot."""
-        return self.host.post(self.host.people.say(Verb.ACTIVATE, args={"slot": slot, "token": number}), wait_ms=wait_ms)
-
-    def trades(self, slot: str) -> Status:
-        """Once that slot trades: its status."""
-        ready: list[Status] = []
-
-        def seen() -> bool:
-            ready[:] = [self.host.status()]
-            vitals = ready[0].vitals
-            return ready[0].trading and vitals is not None and vitals.identity.slot == slot and vitals.working > 0
-
-        until(seen, 20)
-        return ready[0]
-
-    def writers(self) -> list[str]:
-        """Slots whose living process says that it writes."""
-        status = self.host.status()
-        return [vitals.identity.slot for vitals in (status.vitals, status.standby) if vitals is not None and vitals.writes]
-
-    def whole(self) -> None:
-        """Every order that a journal holds is at the venue once, and no other."""
-        orders = self.venue.orders()
-        assert max(Counter(order["client_id"] for order in orders).values()) == 1
-        assert not [order for order in orders if order["state"] == "rejected"]
-        assert self.host.status().problems == ()
 
 
 @pytest.fixture
 def slots(tmp_path: Path) -> Iterator[Slots]:
-    """All up and trading."""
-    venue = VenueProcess(tmp_path, symbols=[{"symbol": SYMBOL}], feed=FEED).start()
-    with contextlib.closing(GuardHost(tmp_path, people=People(operator=KEY, fleet=FLEET))) as host:
-        root = HostRoot(host.layout.root, ports=venue.doors).write()
-        root.fill_slot("green")
-        host.write_host()
-        host.put(host.layout.policy_file, host.people.signed_policy())
-        host.start_guard()
-        traders = {slot: TraderProcess(root, slot, **FAST) for slot in ("blue", "green")}
-        made = Slots(venue, host, traders)
-        try:
-            traders["blue"].start()
-            assert host.post(host.people.permit(), wait_ms=20_000).accepted, host.status()
-            made.trades("blue")
-            traders["green"].start().when(lambda vitals: vitals.state == "standby" and vitals.counters["quotes_total"] > 0)
-            yield made
-        finally:
-            for trader in traders.values():
-                trader.kill()
-            venue.stop()
+    """Blue trades, green stands by."""
+    with two_slots(tmp_path) as made:
+        yield made
 
 
 def test_over_and_back_with_nothing_lost(slots: Slots) -> None:
