@@ -68,6 +68,7 @@ class SimHost:
     pid_next: int = 1000
     roster_number: int = 1
     kind: str = "vitals"
+    active: str = SLOT
     roster: Envelope | None = None
 
     def __post_init__(self) -> None:
@@ -130,6 +131,7 @@ class SimHost:
                 overlay_number=self.overlay,
                 witnesses=(),
                 identity=self.kind,
+                active=self.active,
                 writable="read_only" not in self.faults,
             )
         )

@@ -12,7 +12,6 @@ from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.manifest import Release
 from tradeops.deploy.journal import Journal, list_runs
-from tradeops.deploy.plan import SLOT
 from tradeops.deploy.site import Releases
 
 SETTLED = (ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK)
@@ -38,20 +37,24 @@ def expected_hosts(
     runs: Path, releases: Releases, bindings: Mapping[str, Envelope], *, overlay: int, flags_off: Mapping[str, int]
 ) -> dict[str, Expected]:
     """What `verify` holds each host against."""
+    newest = next(((journal, proved) for journal, proved in settled_runs(runs) if proved), None)
+    if newest is None:
+        return {}
+    slot = newest[0].plan().slot
     return {
-        host: _expected(releases.manifest(release).predicate, release, bindings[host], overlay, flags_off)
-        for host, release in asked(runs).items()
+        host: _expected(releases.manifest(release).predicate, release, bindings[host], overlay, flags_off, slot)
+        for host, release in newest[1].items()
         if host in bindings
     }
 
 
-def _expected(predicate: Release, release: str, binding: Envelope, overlay: int, flags_off: Mapping[str, int]) -> Expected:
+def _expected(predicate: Release, release: str, binding: Envelope, overlay: int, flags_off: Mapping[str, int], slot: str) -> Expected:
     kept = predicate.start.kept
     return Expected(
         release=release,
         binding=digest_bytes(binding.body()),
         overlay=None if kept else overlay,
-        slot=SLOT,
+        slot=slot,
         flags=None if kept else active_flags(predicate.flags, flags_off),
     )
 

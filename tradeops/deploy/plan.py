@@ -12,12 +12,12 @@ from tradeops.contracts.agent import Facts
 from tradeops.contracts.codec import encode
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.manifest import Limits, Manifest, Release
+from tradeops.contracts.status import MarkKind
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import Site
 from tradeops.deploy.waves import Cut, cut
 
 SCHEMA = "tradeops/plan/v1"
-SLOT = "blue"
 
 
 class HostPlan(msgspec.Struct, frozen=True):
@@ -110,7 +110,7 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         number=predicate.number,
         playbook=playbook.name,
         book=digest_bytes(playbook.text().encode()),
-        slot=SLOT,
+        slot=slot_of(facts),
         overlay=site.overlay_number,
         steps=_steps(cuts),
         hosts=parts,
@@ -150,7 +150,22 @@ def collapsed(cuts: Sequence[Cut], whole: int) -> list[str]:
 
 def here(facts: Facts) -> str | None:
     """The release of the slot that a run replaces: what runs there, or what would start where nothing runs."""
-    return next((running.release or running.linked for running in facts.running if running.slot == SLOT), None)
+    return next((running.release or running.linked for running in facts.running if running.slot == facts.active), None)
+
+
+def slot_of(facts: Mapping[str, Facts]) -> str:
+    """The slot that a run replaces: the one that holds the activation token on every host.
+
+    Raises Refused when hosts differ in it, or one stands by: there nobody writes, and a run would prove nothing.
+    """
+    standing_by = sorted(name for name, fact in facts.items() if any(mark.kind is MarkKind.STANDBY for mark in fact.marks))
+    if standing_by:
+        raise Refused("no slot is active", where=", ".join(standing_by), holds="nothing was touched", next="activate a slot there first")
+    active = {name: fact.active for name, fact in facts.items()}
+    if len(set(active.values())) > 1:
+        said = "; ".join(f"{name}: {slot}" for name, slot in sorted(active.items()))
+        raise Refused(f"hosts are active on different slots ({said})", holds="nothing was touched", next="bring all to one slot first")
+    return next(iter(active.values()))
 
 
 def binding_of(site: Site, host: str) -> bytes:
