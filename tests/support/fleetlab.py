@@ -161,7 +161,7 @@ def short_id(release: str) -> str:
 def bring_up(folder: Path, driver: str, hosts: int) -> FleetLab:
     """A lab with service folders and nothing deployed."""
     lab_up.up(folder, driver, hosts, CLOCK, lambda _line: None)
-    write_services(folder)
+    write_services(folder, now_ns=CLOCK.wall_ns())
     return FleetLab(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tradeops.base.clock import Clock
@@ -81,4 +82,5 @@ def permit_acts(name: str, says: str) -> tuple[Act, ...]:
 
 def demo(folder: Path, clock: Clock, tell: Callable[[str], None], *, keep: bool) -> tuple[Done, ...]:
     """Play the story in `folder`; the lab is taken down at the end unless `keep` or it could not be."""
-    return on_a_lab(Stage(folder, clock, tell), HOSTS, write_services, acts(), keep=keep)
+    prepare = partial(write_services, now_ns=clock.wall_ns())
+    return on_a_lab(Stage(folder, clock, tell), HOSTS, prepare, acts(), keep=keep)

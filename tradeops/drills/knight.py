@@ -10,14 +10,11 @@ from typing import Any
 from tradeops.base.clock import NS_PER_MS, NS_PER_S, Clock
 from tradeops.base.errors import ExitCode
 from tradeops.drills.demo import HOSTS, permit_acts
-from tradeops.drills.releases import write_service
+from tradeops.drills.releases import FLAG, MEANING, flag_lines, write_service
 from tradeops.drills.story import RELEASE, Act, Done, Stage, on_a_lab
 from tradeops.lab.powerpeg import FIRST_CHILD
 from tradeops.lab.state import StateFile
 
-FLAG = "lean-to-mean"
-MEANING = "The quoter's fair price is pulled from the mid towards the decaying mean of the mids, by reversion_ppm."
-"""Word for word as the trader's code has it (tradeops.trader.flags)."""
 ANOTHER = "Routes retail orders to the new liquidity programme."
 ODD = "h8"
 HALTED_NS_MAX = NS_PER_S
@@ -39,14 +36,10 @@ steps:
 def prepare(folder: Path) -> None:
     """Services and a playbook beside the lab's fleet file: the code without the flag, with it off, and with its id reused."""
     write_service(folder, "service-1", 1)
-    write_service(folder, "service-2", 2, _flag(MEANING))
-    write_service(folder, "reused", 3, _flag(ANOTHER))
+    write_service(folder, "service-2", 2, flag_lines(MEANING, active=False))
+    write_service(folder, "reused", 3, flag_lines(ANOTHER, active=False))
     (folder / "playbooks").mkdir(exist_ok=True)
     (folder / "playbooks" / "activate-quickly.yml").write_text(_PLAYBOOK, encoding="utf-8")
-
-
-def _flag(meaning: str) -> str:
-    return f"flags:\n  - id: {FLAG}\n    meaning: {json.dumps(meaning)}\n"
 
 
 def acts() -> tuple[Act, ...]:

@@ -11,6 +11,7 @@ from typing import Final
 from tradeops.contracts.binding import Binding
 from tradeops.fleet.inventory import load_fleet
 from tradeops.release.daemon import package_folder
+from tradeops.release.ledger import FlagLedger
 
 BROKEN: Final = 4
 """Does not come up: its configuration has a key that no trader knows."""
@@ -19,7 +20,11 @@ NOISY: Final = 5
 SLOW: Final = 6
 """Leaves a quarter of a second between two orders: more are wanted, and they wait."""
 IDLE: Final = 7
-"""Wants a position smaller than an order: it comes up, proves its path and never quotes."""
+"""Quotes so far away that nothing meets it, and lets its orders stand: it comes up, proves its path, and then nothing happens."""
+
+FLAG: Final = "lean-to-mean"
+MEANING: Final = "The quoter's fair price is pulled from the mid towards the decaying mean of the mids, by reversion_ppm."
+"""Word for word as the trader's code has it (tradeops.trader.flags)."""
 
 USUAL: Final[Mapping[str, str]] = {
     "requote": "300ms",  # calmer than the example, since eight hosts share this machine
@@ -29,7 +34,7 @@ USUAL: Final[Mapping[str, str]] = {
     "improve": "true",
     "post_only": "true",
 }
-"""Of every version: it goes inside the touch and may not take, so that about one order in twenty is rejected by the venue."""
+"""Of every version: with the flag on it goes inside the touch and may not take, so that one order in twenty is rejected by the venue."""
 SETTINGS: Final[Mapping[int, Mapping[str, str]]] = {
     1: {},
     2: {},
@@ -37,15 +42,25 @@ SETTINGS: Final[Mapping[int, Mapping[str, str]]] = {
     BROKEN: {},
     NOISY: {"half_spread_ppm": "110"},
     SLOW: {"order_gap": "250ms"},
-    IDLE: {"position_max": '"0.5"'},
+    IDLE: {"half_spread_ppm": "40000", "tolerance_ppm": "1000000"},
 }
 """Version -> in what it differs from the usual."""
 
 
-def write_services(folder: Path) -> None:
-    """`service-N/` with service.yml and config/trader.yml for the fleet file in `folder`. Raises ConfigError, OSError."""
+def write_services(folder: Path, *, now_ns: int) -> None:
+    """`service-N/` with service.yml, flags.json and config/trader.yml for the fleet file in `folder`. Raises ConfigError, OSError.
+
+    The flag that the usual settings rely on is on in all of them from the first, so that none turns it on.
+    """
     for version in SETTINGS:
-        write_service(folder, f"service-{version}", version)
+        name = f"service-{version}"
+        write_service(folder, name, version, flag_lines(MEANING, active=True))
+        FlagLedger(folder / name / "flags.json").declare(FLAG, MEANING, by="operator-1", now_ns=now_ns)
+
+
+def flag_lines(meaning: str, *, active: bool) -> str:
+    """The flag in a service.yml, by this meaning."""
+    return f"flags:\n  - id: {FLAG}\n    meaning: {json.dumps(meaning)}\n" + ("    active: true\n" if active else "")
 
 
 def write_service(folder: Path, name: str, version: int, more: str = "") -> None:

@@ -14,6 +14,7 @@ from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.base.errors import ExitCode
 from tradeops.cli.app import command_line
 from tradeops.drills import knight
+from tradeops.drills.releases import FLAG, MEANING
 from tradeops.drills.story import Stage
 from tradeops.lab.kinds import checked
 from tradeops.lab.powerpeg import FIRST_CHILD, PROGRAM
@@ -39,7 +40,7 @@ def test_every_act_is_a_command_of_the_tool() -> None:
 
 def test_its_flag_is_the_traders_own_and_its_fault_is_known() -> None:
     """The meaning is word for word the trader's; the program is Python."""
-    assert KNOWN[knight.FLAG] == knight.MEANING
+    assert KNOWN[FLAG] == MEANING
     compile(PROGRAM, "power-peg", "exec")
     assert checked("power-peg", {})[1]["parents"] == "27"
 

@@ -11,15 +11,20 @@ import yaml
 from tests.support.console import write_fleet
 from tests.support.exchange import Trading, settings_of
 from tests.support.processes import GuardHand, TraderProcess, VenueProcess
-from tests.support.trader import SYMBOL, HostRoot
+from tests.support.trader import PRICE, SYMBOL, VENUE, HostRoot
 from tests.support.wait import until
 from tradeops.base.errors import ConfigError
 from tradeops.contracts.metrics import Counter, Latency
-from tradeops.contracts.units import parse_units
+from tradeops.contracts.units import UNIT, parse_units
 from tradeops.drills import releases
-from tradeops.drills.releases import BROKEN, IDLE, NOISY, SETTINGS, SLOW, config_of
+from tradeops.drills.releases import BROKEN, FLAG, IDLE, MEANING, NOISY, SETTINGS, SLOW, config_of
 from tradeops.lab.fleet_folder import SYMBOLS
+from tradeops.release.definition import FlagEntry
+from tradeops.release.ledger import FlagLedger
 from tradeops.trader.config import load_config
+from tradeops.trader.flags import KNOWN
+from tradeops.trader.messages import Fill
+from tradeops.wire.protocol import Side
 
 USUAL = 1
 SECONDS = 60
@@ -72,12 +77,15 @@ def test_every_version_is_a_configuration_but_the_broken_one(tmp_path: Path) -> 
 
 
 def test_a_service_folder_for_each(tmp_path: Path) -> None:
-    """Its version, the limits that a release must carry, and its settings."""  # D12
+    """Its version, the limits that a release must carry, its settings, and the flag on which they rely, on."""  # D12
     write_fleet(tmp_path)
-    releases.write_services(tmp_path)
+    releases.write_services(tmp_path, now_ns=1)
     for version in SETTINGS:
         definition = yaml.safe_load((tmp_path / f"service-{version}" / "service.yml").read_text())
         assert definition["version"] == str(version) and definition["limits"].keys() >= {"instruments", "venues", "position_max"}
+        flags = [FlagEntry.model_validate(entry) for entry in definition["flags"]]
+        FlagLedger(tmp_path / f"service-{version}" / "flags.json").check(flags)
+        assert [(flag.id, flag.active, KNOWN[flag.id]) for flag in flags] == [(FLAG, True, MEANING)]
         assert (tmp_path / f"service-{version}" / "config" / "trader.yml").read_text() == config_of(version)
 
 
@@ -110,10 +118,16 @@ def test_the_slow_release_places_its_orders_late(tmp_path: Path, usual: tuple[di
     assert sum(slow[slowest + 1 :]) > sum(slow) / 10
 
 
-def test_the_idle_release_never_quotes(tmp_path: Path) -> None:
-    """No order is sent but the path check's, which is before."""
-    counters, _ = traded(tmp_path, IDLE)
-    assert counters[Counter.SIGNALS] == counters[Counter.ORDERS_SENT] == 0 and counters[Counter.QUOTES] > SECONDS
+def test_with_the_idle_release_nothing_happens(tmp_path: Path) -> None:
+    """An order on each side as it begins; then none, whatever it holds, in a market that moves, and none is executed."""
+    trading = Trading(tmp_path / "host", **settings_of(config(tmp_path, IDLE)))
+    held = Fill("x1", "earlier-1", VENUE, SYMBOL, Side.SELL, PRICE, 9 * UNIT)
+    trading.desk.rooms.ledger.positions.apply(held)
+    sent = trading.desk.rooms.telemetry.counters[Counter.ORDERS_SENT]
+    after = trading.run(2 * SECONDS)
+    trading.close()
+    assert (sent, after[Counter.SIGNALS]) == (3, 0), "the path check's, a bid and an offer"
+    assert after[Counter.QUOTES] > SECONDS and after[Counter.FILLS] == after[Counter.ORDERS_REJECTED] == 0
 
 
 @pytest.mark.lab
