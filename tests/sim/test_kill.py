@@ -72,6 +72,20 @@ def test_a_host_that_no_road_reaches_is_named(world: World) -> None:
     assert "console" in report.hosts[0].next_step()
 
 
+def test_a_display_that_fails_ends_neither_road_nor_report(world: World) -> None:
+    """Promise 3: what tells a person may break, again and again; every host is stopped and accounted for."""
+
+    def broken(_: object) -> None:
+        raise RuntimeError("the terminal is gone")
+
+    site = world.site()
+    directive = compose(Verb.KILL, id=world.new_id(), fleet=FLEET, hosts=(ALL_HOSTS,), reason="drill", now_ns=0)
+    roads = Roads(site.controls, site.agents, site.fan_out, site.clock)
+    report = kill(roads, site.hosts, sign(directive, world.key), directive.id, deadline_s=5.0, told=broken)
+    assert len(report.hosts) == 8
+    assert not any(host.trading() for host in world.truth.values())
+
+
 def test_the_venue_confirms_clear_for_a_blocked_host_without_a_guard(world: World) -> None:
     """K04: latched over SSH and cancelled at the venue from here, the host is confirmed without its guard."""
     world.truth["h8"].faults.add("guard_dead")

@@ -75,10 +75,12 @@ def _standby(state: State, order: Order, facts: Facts, now: Now) -> Decision:
 
 
 def _with_mark(state: State, order: Order, kind: MarkKind, now: Now) -> State:
-    if len(state.marks) >= MARKS_MAX:
-        raise Refusal("too_many", f"{MARKS_MAX} marks stand on this host", "it does not trade; end some first")
     directive = order.directive
     scope = directive.scope if kind is MarkKind.HALT else type(directive.scope)()
+    stopped = any(mark.scope.everything() for mark in state.marks)
+    if len(state.marks) >= MARKS_MAX and (stopped or not scope.everything()):
+        advice = "it does not trade; end some first" if stopped else "halt the whole host, or end some first"
+        raise Refusal("too_many", f"{MARKS_MAX} marks stand on this host", advice)
     mark = Mark(kind, directive.id, order.by, directive.reason, now.wall_ns, order.run, scope)
     return replace(state, marks=(*state.marks, mark))
 

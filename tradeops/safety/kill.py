@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -303,7 +304,8 @@ def _road(board: Board, name: str, travel: Callable[[], None]) -> Callable[[], N
             travel()
         except Exception as error:  # noqa: BLE001  a kill's report must come out, whatever one road ran into
             for host in board.not_confirmed():
-                board.problem(host.name, name, f"the road broke down: {type(error).__name__}: {error}")
+                with suppress(Exception):  # the mistake may be in what is told: the report comes out all the same
+                    board.problem(host.name, name, f"the road broke down: {type(error).__name__}: {error}")
 
     return work
 

@@ -219,6 +219,17 @@ def test_many_marks_bound_halts_but_no_kill() -> None:
     assert marks.marked(after(state, order(Verb.KILL, "k1")), MarkKind.KILL, "k1")
 
 
+def test_a_whole_halt_is_taken_however_many_narrow_ones_stand() -> None:
+    """Five hundred narrow marks leave a host that trades: it can be stopped, and after that nothing more is needed."""
+    state = ARMED
+    for number in range(marks.MARKS_MAX):
+        state = after(state, order(Verb.HALT, f"n{number}", scope=Scope(symbols=(f"S{number}",))))
+    assert code(state, order(Verb.HALT, "narrow", scope=Scope(symbols=("T",)))) == "too_many"
+    whole = after(state, order(Verb.HALT, "whole"))
+    assert marks.marked(whole, MarkKind.HALT, "whole")
+    assert code(whole, order(Verb.HALT, "again")) == "too_many"
+
+
 def test_a_permit_may_end_by_time_and_nothing_comes_back_by_time() -> None:
     """A day of fake time arms nothing."""  # K07
     state = after(KILLED, permit("p1", "k1", args={"cause": "one session", "until_ns": T0 + 100 * NS_PER_S}))
