@@ -40,23 +40,6 @@ def verify_stored(stored: StoredRelease, policy: Policy) -> None:
         raise Refused(f"{len(bad)} files are damaged or missing: {_few(bad)}", where=stored.id, next="build or fetch the release again")
 
 
-def check_age(manifest: Manifest, *, highest_number: int, now_ns: int, rollback: bool) -> None:
-    """Raises Refused when a release has expired, or is older than what was deployed before (A07).
-
-    highest_number: the highest of this service that any host has had.  rollback: going back was asked for by name
-    and approved; an expiry still holds.
-    """
-    release = manifest.predicate
-    if release.expires_wall_ns is not None and now_ns >= release.expires_wall_ns:
-        raise Refused(f"release {release.number} of {release.service} has expired", next="build and sign it again")
-    if release.number < highest_number and not rollback:
-        raise Refused(
-            f"release {release.number} of {release.service} is older than {highest_number}, which hosts have had",
-            holds="nothing was touched",
-            next="use `tradeops rollback --to` if going back is meant",
-        )
-
-
 def _few(paths: list[str]) -> str:
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     return ", ".join(paths[:_NAMED]) + more

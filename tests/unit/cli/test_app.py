@@ -16,7 +16,7 @@ import typer
 
 from tests.support.wait import until
 from tradeops.base.errors import ExitCode, MixedFleet, TradeopsError, UsageError
-from tradeops.cli.app import hoist, load, run
+from tradeops.cli.app import command_line, hoist, load, run
 from tradeops.cli.commands import COMMANDS
 from tradeops.cli.render import Printer
 from tradeops.cli.report import Report
@@ -273,3 +273,13 @@ def test_errors_carry_their_document() -> None:
         "runbook": "mixed-fleet",
     }
     assert isinstance(UsageError("x"), TradeopsError)
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"), [("bash", "complete -o"), ("zsh", "#compdef tradeops"), ("fish", "complete --command tradeops")]
+)
+def test_completion_is_a_script_for_the_shell(shell: str, words: str) -> None:
+    """Printed for the shell to read, and written into nobody's start-up files."""
+    out = io.StringIO()
+    assert run(["completion", shell], Printer(as_json=False, out=out, err=io.StringIO()), command_line()) == 0
+    assert words in out.getvalue() and "_TRADEOPS_COMPLETE" in out.getvalue()

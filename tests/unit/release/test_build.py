@@ -11,7 +11,7 @@ from tests.unit.release.conftest import SERVICE_YML, Workshop
 from tradeops.base.errors import Refused, UsageError
 from tradeops.release.build import build
 from tradeops.release.store import Store
-from tradeops.release.verify import check_age, verify_stored
+from tradeops.release.verify import verify_stored
 
 
 def test_the_same_inputs_give_the_same_digest(workshop: Workshop, tmp_path: Path) -> None:
@@ -44,19 +44,6 @@ def test_numbers_rise_and_name_what_they_follow(workshop: Workshop) -> None:
     first, second = workshop.build(), workshop.build()
     assert (first.manifest.predicate.number, second.manifest.predicate.number) == (1, 2)
     assert (first.manifest.predicate.previous, second.manifest.predicate.previous) == (None, first.id)
-    with pytest.raises(Refused, match="older than 2"):
-        check_age(first.manifest, highest_number=2, now_ns=0, rollback=False)
-    check_age(first.manifest, highest_number=2, now_ns=0, rollback=True)
-    check_age(second.manifest, highest_number=2, now_ns=0, rollback=False)
-
-
-def test_an_expired_release_is_refused(workshop: Workshop) -> None:
-    """A07: also where going back was asked for."""
-    workshop.define("expires_after: 1d\n")
-    release = workshop.build()
-    check_age(release.manifest, highest_number=0, now_ns=86_399 * 10**9, rollback=False)
-    with pytest.raises(Refused, match="expired"):
-        check_age(release.manifest, highest_number=0, now_ns=86_400 * 10**9, rollback=True)
 
 
 def test_what_was_built_is_whole(workshop: Workshop) -> None:
