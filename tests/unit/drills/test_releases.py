@@ -44,10 +44,10 @@ def traded(folder: Path, version: int) -> tuple[dict[str, int], list[int]]:
     slow: list[int] = []
     settings = settings_of(config(folder, version))
     for seed, (symbol, price) in itertools.product(SEEDS, SYMBOLS.items()):
-        trading = Trading(folder / f"{symbol}-{seed}", price=parse_units(price), seed=seed, **settings)
-        for name, count in trading.run(SECONDS).items():
+        trading = Trading(folder / f"{symbol}-{seed}", settings, price=parse_units(price), seed=seed)
+        for name, count in trading.run(SECONDS)[0].items():
             counters[name] = counters.get(name, 0) + count
-        counts = trading.desk.rooms.telemetry.histograms()[Latency.ORDER_PLACEMENT].counts
+        counts = trading.desks["ACC0"].rooms.telemetry.histograms()[Latency.ORDER_PLACEMENT].counts
         slow = [a + b for a, b in zip(slow or [0] * len(counts), counts, strict=True)]
         trading.close()
     return counters, slow
@@ -105,10 +105,21 @@ def test_the_usual_release_is_rejected_now_and_then(usual: tuple[dict[str, int],
 
 
 def test_the_noisy_release_is_rejected_about_three_times_as_often(tmp_path: Path, usual: tuple[dict[str, int], list[int]]) -> None:
-    """And at least as busy: what a gate on rejects per signal is there for."""
+    """Alone as beside three usual ones in the same books, as a canary is; and it is at least as busy."""
     counters, _ = traded(tmp_path, NOISY)
     assert 2.3 < rejects(counters) / rejects(usual[0]) < 4
     assert counters[Counter.SIGNALS] >= usual[0][Counter.SIGNALS]
+    settings = [settings_of(config(tmp_path, version)) for version in (NOISY, USUAL, USUAL, USUAL)]
+    names: tuple[str, ...] = (Counter.ORDERS_REJECTED, Counter.SIGNALS)
+    canary, control = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    for seed, (symbol, price) in itertools.product(SEEDS, SYMBOLS.items()):
+        trading = Trading(tmp_path / f"four-{symbol}-{seed}", *settings, price=parse_units(price), seed=seed)
+        first, *others = trading.run(SECONDS)
+        trading.close()
+        for name in names:
+            canary[name] += first[name]
+            control[name] += sum(one[name] for one in others)
+    assert 2.3 < rejects(canary) / rejects(control) < 4
 
 
 def test_the_slow_release_places_its_orders_late(tmp_path: Path, usual: tuple[dict[str, int], list[int]]) -> None:
@@ -120,11 +131,12 @@ def test_the_slow_release_places_its_orders_late(tmp_path: Path, usual: tuple[di
 
 def test_with_the_idle_release_nothing_happens(tmp_path: Path) -> None:
     """An order on each side as it begins; then none, whatever it holds, in a market that moves, and none is executed."""
-    trading = Trading(tmp_path / "host", **settings_of(config(tmp_path, IDLE)))
+    trading = Trading(tmp_path, settings_of(config(tmp_path, IDLE)))
+    desk = trading.desks["ACC0"]
     held = Fill("x1", "earlier-1", VENUE, SYMBOL, Side.SELL, PRICE, 9 * UNIT)
-    trading.desk.rooms.ledger.positions.apply(held)
-    sent = trading.desk.rooms.telemetry.counters[Counter.ORDERS_SENT]
-    after = trading.run(2 * SECONDS)
+    desk.rooms.ledger.positions.apply(held)
+    sent = desk.rooms.telemetry.counters[Counter.ORDERS_SENT]
+    (after,) = trading.run(2 * SECONDS)
     trading.close()
     assert (sent, after[Counter.SIGNALS]) == (3, 0), "the path check's, a bid and an offer"
     assert after[Counter.QUOTES] > SECONDS and after[Counter.FILLS] == after[Counter.ORDERS_REJECTED] == 0
