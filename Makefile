@@ -47,7 +47,7 @@ bench: $(READY) system ## measurements beside what one would use instead
 	$(BIN)/python -m tests.bench
 
 soak: $(READY) ## simulated runs in many more random worlds: SEEDS of them (default 5000)
-	TRADEOPS_SOAK_SEEDS="$${SEEDS:-5000}" $(BIN)/pytest -n $(JOBS) --timeout 0 -q tests/sim/test_matrix.py -k random_worlds
+	TRADEOPS_SOAK_SEEDS="$${SEEDS:-5000}" $(BIN)/pytest -n $(JOBS) --timeout 0 -q tests/sim/test_matrix.py tests/sim/test_slots.py -k "random_worlds or two_writers"
 
 picture: $(READY) system ## take the README's picture anew, from a real deploy on a local lab of eight hosts
 	$(BIN)/python -m tests.support.picture
