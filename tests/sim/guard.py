@@ -43,6 +43,10 @@ class SimGuard:
         """As after a permit."""
         self.state = replace(self.at(), marks=())
 
+    def clear_kills(self) -> None:
+        """As after a permit and a resume by people: what is no run's own is gone."""
+        self.state = replace(self.at(), permit=PERMIT, marks=tuple(mark for mark in self.state.marks if mark.run))
+
     def trades(self) -> bool:
         """A valid permit and no mark."""
         return marks.trading(self.at(), self.now())

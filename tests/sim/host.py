@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
+from tests.sim.binding import make_binding
 from tests.sim.guard import SimGuard
 from tests.sim.refusal import refusal
 from tradeops.base.clock import NS_PER_S, VirtualClock
@@ -102,7 +102,7 @@ class SimHost:
     def _check_lock(self, run: str | None, fence: int | None) -> None:
         if fence is None or fence < self.fence:
             raise refusal(Code.FENCED, self.name, f"fence {fence} is older than {self.fence}")
-        if self._lock_now() is None or self.lock is None or self.lock[0] != run:
+        if self.lock_now() is None or self.lock is None or self.lock[0] != run:
             raise refusal(Code.LOCKED, self.name, "the lease is not held")
 
     def _do_facts(self, **_: Any) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class SimHost:
                 releases=tuple(sorted(self.releases)),
                 highest_number=max((self.manifests[r].predicate.number for r in self.releases), default=0),
                 marks=self.marks,
-                lock=self._lock_now(),
+                lock=self.lock_now(),
                 fence=self.fence,
                 roster_number=self.roster_number,
                 policy_number=1,
@@ -142,14 +142,15 @@ class SimHost:
             SLOT, process.release if process else None, process.pid if process else None, "active" if process else "inactive", self.linked
         )
 
-    def _lock_now(self) -> Lock | None:
+    def lock_now(self) -> Lock | None:
+        """Who holds it, while the lease lasts."""
         now_ns = self.clock.monotonic_ns()
         if self.lock is None or self.lock[2] < now_ns:
             return None
         return Lock(self.lock[0], "operator-1", "deploy", self.lock[1], (self.lock[2] - now_ns) / NS_PER_S)
 
     def _do_lock(self, *, run: str, ttl_s: float, takeover: bool, **_: Any) -> dict[str, Any]:
-        held = self._lock_now()
+        held = self.lock_now()
         if held is not None and not (takeover and held.run == run):
             raise refusal(Code.LOCKED, self.name, f"run {held.run} of {held.owner}")
         self.fence += 1
@@ -366,6 +367,13 @@ class SimHost:
         stuck = "orders_stuck" in self.faults
         return self.working if stuck or not self.marks else 0
 
+    def runs_already(self, release: str) -> None:
+        """As after a run that proved `release` here; the binding is every host's own."""
+        self.blobs |= {file.digest for file in self.manifests[release].predicate.files}
+        self.releases.add(release)
+        self.linked, self.binding = release, digest_bytes(make_binding(self.name).body())
+        self._do_start()
+
     def reboot(self) -> None:
         """Processes end; what is durable stays."""
         self.process = None
@@ -373,8 +381,7 @@ class SimHost:
 
     def tampered(self, release: str) -> None:
         """Somebody runs another release by hand."""
-        if self.process:
-            self.process = replace(self.process, release=release)
+        self.process = replace(self.process, release=release) if self.process else None
 
 
 def plain(document: msgspec.Struct) -> dict[str, Any]:
@@ -386,8 +393,3 @@ def plain(document: msgspec.Struct) -> dict[str, Any]:
 def _shown(process: SimProcess) -> Process:
     tree = f"{ROOT}/releases/{process.release.removeprefix('sha256:')}/tree"
     return Process(process.pid, process.pid * 10, process.started_ns, ("/usr/bin/python3", f"{tree}/run.py"), "/usr/bin/python3.11", tree)
-
-
-def join(body: Iterable[bytes]) -> bytes:
-    """A stream's slices as one."""
-    return b"".join(body)

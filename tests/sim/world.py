@@ -8,21 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from tests.sim.host import SimHost, join
+from tests.sim.binding import make_binding
+from tests.sim.host import SimHost
 from tests.sim.samples import SimSource
 from tradeops.base.clock import VirtualClock
 from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, TradeopsError, Unreachable
 from tradeops.checks.drift import FleetVerdict
 from tradeops.contracts.agent import PROTOCOL, AgentVerb, Hello
-from tradeops.contracts.binding import BINDING_SCHEMA, Binding
-from tradeops.contracts.codec import decode, encode
+from tradeops.contracts.codec import decode
 from tradeops.contracts.directive import Directive, DirectiveReply
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.identity import IdentityReport
 from tradeops.contracts.manifest import PREDICATE_TYPE, STATEMENT_TYPE, File, Flag, Limits, Manifest, Release, Start, Subject
+from tradeops.contracts.policy import Policy
 from tradeops.contracts.signature import RunKey
 from tradeops.contracts.status import Health, Status
+from tradeops.deploy.approval import Approvals
 from tradeops.deploy.quarantine import Quarantine
 from tradeops.deploy.site import PhaseProgress, Progress, Site
 from tradeops.fleet.fanout import SequentialFanOut
@@ -127,7 +129,7 @@ class SimSession:
         timeout_s: float,
         **args: Any,
     ) -> dict[str, Any]:
-        whole = join(body)
+        whole = b"".join(body)
         assert len(whole) == total_bytes
         self.bytes_sent += total_bytes
         return self._ask(verb, run, fence, args, whole, timeout_s)
@@ -192,8 +194,9 @@ class World:
     def _phase_begins(self, phase: str) -> None:
         due = [hook for hook in self.hooks if hook[0] == phase]
         for hook in due:
-            self.hooks.remove(hook)
-            hook[1]()
+            if hook in self.hooks:  # what the one before it did may have begun phases of its own
+                self.hooks.remove(hook)
+                hook[1]()
 
     def when(self, phase: str, act: Callable[[], None]) -> None:
         """Do `act` once, when the next phase of this name begins."""
@@ -230,6 +233,7 @@ class World:
             ledger=self.ledger,
             runs=runs,
             quarantine=Quarantine(self._folder / "quarantine"),
+            approvals=Approvals(self._folder / "approvals", Policy("tradeops/policy/v1", FLEET, 1, (), {})),
             source=self.source_of,
             run_key=SimKey,
             bindings={name: make_binding(name) for name in self.truth},
@@ -318,8 +322,3 @@ def make_host(name: str) -> Host:
     return Host(
         name, f"{name}.invalid", 22, "tradeops", "ssh-ed25519 AAAA", 8443, "/usr/bin/python3", PurePosixPath("/opt/tradeops"), "systemd"
     )
-
-
-def make_binding(name: str) -> Envelope:
-    """An unsigned binding: the simulated hosts do not look at signatures, the real agent's tests do."""
-    return Envelope.of(encode(Binding(BINDING_SCHEMA, FLEET, "lab", name, "trader", (), (), {})))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tradeops.base import errors
-from tradeops.cli import backup, completion, docs, doctor, kill
+from tradeops.cli import approve, backup, completion, docs, doctor, kill
 
 # The command table names its functions as text (tradeops/cli/commands.py).
-COMMANDS = (backup.backup, completion.completion, docs.docs, doctor.doctor, kill.kill_switch)
+COMMANDS = (approve.approve, backup.backup, completion.completion, docs.docs, doctor.doctor, kill.kill_switch)
 
 # typer makes the choices of an option from them.
 CHOICES = (completion.Shell.BASH, completion.Shell.ZSH, completion.Shell.FISH)

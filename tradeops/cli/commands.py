@@ -25,6 +25,7 @@ COMMANDS = {
     "releases": Command("releases", "releases", "Releases: list, show, diff, lift, export, import."),
     "flags": Command("flags", "flags", "Flags: list, declare, activate, disable, retire."),
     "plan": Command("deploy", "plan", "What a deploy would do now, with a digest."),
+    "approve": Command("approve", "approve", "Approve one plan, for somebody else to carry out."),
     "deploy": Command("deploy", "deploy", "Bring a release to every host, and prove it."),
     "runs": Command("runs", "runs", "Runs: list, show, resume, abort."),
     "rollback": Command("deploy", "rollback", "Take the whole fleet back to an earlier release."),

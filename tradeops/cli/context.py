@@ -263,6 +263,7 @@ class Context:
 
     def site(self, progress: Tell) -> Site:
         """What a run works with, telling `progress`. Raises UsageError, Refused when something is missing or not signed."""
+        from tradeops.deploy.approval import Approvals
         from tradeops.deploy.quarantine import Quarantine
         from tradeops.deploy.site import Site
 
@@ -280,6 +281,7 @@ class Context:
             ledger=self.audit,
             runs=fleet.state.runs,
             quarantine=Quarantine(fleet.state.quarantine),
+            approvals=Approvals(fleet.state.approvals, self.policy),
             bindings=self.bindings,
             overlay=overlay[0] if overlay else None,
             overlay_number=overlay[1].number if overlay else 0,

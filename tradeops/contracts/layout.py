@@ -148,6 +148,11 @@ class OperatorLayout:
         return self.root / "audit.jsonl"
 
     @property
+    def approvals(self) -> Path:
+        """Envelopes of approvals, `ID.json`; `ID.used` once a run has spent them."""
+        return self.root / "approvals"
+
+    @property
     def quarantine(self) -> Path:
         """Releases that a gate rejected, `RELEASE.json`."""
         return self.root / "quarantine"

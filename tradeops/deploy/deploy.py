@@ -43,6 +43,11 @@ def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | N
             holds="nothing was touched",
             next="read `tradeops plan` again and approve what it says now",
         )
+    try:
+        site.approvals.use(drawn.digest(), drawn.approvals, executor=site.person, now_ns=site.clock.wall_ns())
+    except BaseException:
+        close_all(sessions)
+        raise
     return carry_out(site, drawn, playbook, sessions, facts)
 
 

@@ -158,7 +158,7 @@ def _host_end(crew: Crew, name: str, problem: TradeopsError | None, trading: boo
 def _as_seen(crew: Crew) -> tuple[HostEnd, ...]:
     trading = _trading(crew)
     return tuple(
-        HostEnd(name, _worded("switched" if state.switched else "on the old release", trading[name]), state.proved, trading[name])
+        HostEnd(name, _worded("switched" if state.switched else "on the old release", trading[name]), None, trading[name])
         for name, state in crew.states.items()
     )
 

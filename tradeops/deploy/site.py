@@ -11,6 +11,7 @@ from tradeops.base.clock import Clock
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.signature import RunKey, Signer
+from tradeops.deploy.approval import Approvals
 from tradeops.deploy.quarantine import Quarantine
 from tradeops.fleet.host import Host
 from tradeops.fleet.ports import Agents, Controls, FanOut, Traffic
@@ -93,6 +94,7 @@ class Site:
     ledger: Ledger
     runs: Path
     quarantine: Quarantine
+    approvals: Approvals
     bindings: Mapping[str, Envelope]
     overlay: Envelope | None
     overlay_number: int
