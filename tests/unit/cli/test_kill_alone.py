@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim.world import FLEET
 from tests.support.console import Console
 from tests.support.silentagent import silent_agent
 from tradeops.base.errors import ConfigError, ExitCode
+from tradeops.contracts.roster import SCHEMA as ROSTER_SCHEMA
+from tradeops.contracts.roster import Roster
 from tradeops.fleet.inventory import load_fleet, load_for_kill
+from tradeops.fleet.roster import sign_roster
+from tradeops.release.sign import signer_for
 
 
 def test_a_hung_agent_stops_neither_kill_nor_deploy(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +90,18 @@ def test_without_its_roster_the_kill_says_that_hosts_may_be_missing(console: Con
     done = console.run("kill-switch", "--all", "--reason", "drill")
     assert done.code == ExitCode.KILL_INCOMPLETE
     assert "hosts may be missing here" in done.out
+    assert console.trading() == []
+
+
+def test_without_policy_a_newer_roster_is_not_believed(console: Console) -> None:
+    """K04: a host keeps a newer one; nobody here can tell who signed it: all that are known are stopped, and exit 8."""
+    newer = Roster(ROSTER_SCHEMA, FLEET, 2, ())
+    keeper = console.world.truth["h3"]
+    keeper.roster_number, keeper.roster = 2, sign_roster(newer, signer_for(str(console.folder / "operator-1")))
+    missing(".tradeops/policy.json")(console.folder)
+    done = console.run("kill-switch", "--all", "--reason", "drill", "--json")
+    assert done.code == ExitCode.KILL_INCOMPLETE
+    assert "no roster can be believed without the policy" in done.document["unread"]
     assert console.trading() == []
 
 
