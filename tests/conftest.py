@@ -12,8 +12,9 @@ from hypothesis import settings
 settings.register_profile("tradeops", deadline=None, max_examples=60)
 settings.load_profile("tradeops")
 
-# A shell without job control starts what runs in its background with SIGINT ignored, and every process started here would inherit that.
+# A shell without job control ignores SIGINT for what runs in its background, nohup ignores SIGHUP; every process started here inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _no_hosts() -> str | None:

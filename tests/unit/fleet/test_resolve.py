@@ -20,7 +20,8 @@ def test_numeric_addresses_need_no_resolver(address: str, numeric: bool) -> None
 
 def test_a_resolver_that_takes_too_long_is_left_behind() -> None:
     with pytest.raises(Unreachable, match="was not resolved within 0 s") as caught:
-        resolve("localhost", timeout_s=0.0)
+        for _ in range(1000):  # a resolver may be quicker than no time at all, but not always
+            resolve("localhost", timeout_s=0.0)
     assert "numeric address" in str(caught.value.next)
 
 

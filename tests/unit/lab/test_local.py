@@ -181,7 +181,7 @@ def test_the_guard_is_reached_through_the_hosts_cable(lab: Lab) -> None:
         inject(lab.folder, "h1", "truncate", {"port": "control", "bytes": "2"}, CLOCK)
         assert _ask_guard(host, guard) == b"po"
     heal(lab.folder, "h1", None, CLOCK)
-    with socket.create_connection((host.address, host.control_port), timeout=5) as connection, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), socket.create_connection((host.address, host.control_port), timeout=5) as connection:
         connection.recv(1)
 
 
