@@ -12,7 +12,7 @@ from hypothesis import settings
 settings.register_profile("tradeops", deadline=None, max_examples=60)
 settings.load_profile("tradeops")
 
-# A shell without job control ignores SIGINT for what runs in its background, nohup ignores SIGHUP; every process started here inherits that.
+# A shell without job control has its background ignore SIGINT, nohup SIGHUP; every process started here would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
