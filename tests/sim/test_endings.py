@@ -21,17 +21,6 @@ PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 SLOW_STEPS = [{"hosts": hosts, "flow": flow, "bake": "18s", "events": 1} for hosts, flow in (("1", "10%"), ("50%", None), ("100%", None))]
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """Eight hosts that trade release 1; release 2 is built."""
-    world = World(tmp_path)
-    world.old = world.release(1)
-    assert try_deploy(world, world.old)[0] == ExitCode.PROVED
-    world.new = world.release(2)
-    world.pids = world.pids_now()
-    return world
-
-
 @pytest.mark.parametrize("name", ["rolling", "canary", "activate-flag", "rollback"])
 def test_the_playbooks_that_come_with_the_tool_load(name: str) -> None:
     """Each shipped playbook is what its name says."""

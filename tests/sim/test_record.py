@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -15,17 +14,6 @@ from tradeops.deploy.deploy import deploy
 from tradeops.deploy.site import PhaseProgress, Progress
 
 TOUCHED = ("drain", "stop", "switch", "start", "prove", "smoke", "resume", "finish")
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """Eight hosts that trade release 1; release 2 is built."""
-    world = World(tmp_path)
-    world.old = world.release(1)
-    assert try_deploy(world, world.old)[0] == ExitCode.PROVED
-    world.new = world.release(2)
-    world.pids = world.pids_now()
-    return world
 
 
 def _undone(world: World) -> None:

@@ -20,17 +20,6 @@ from tradeops.deploy.waves import cut
 ROLLBACK = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "rollback", "steps": [{"hosts": "100%"}], "at_once": "100%"})
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """Eight hosts that trade release 1."""
-    world = World(tmp_path)
-    world.old = world.release(1)
-    assert try_deploy(world, world.old)[0] == ExitCode.PROVED
-    world.new = world.release(2)
-    world.pids = world.pids_now()
-    return world
-
-
 def test_every_host_proves_the_release(world: World) -> None:
     """D01: exit 0 means that the running process of every declared host is the release."""
     code, ending = try_deploy(world, world.new)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -14,17 +13,6 @@ from tradeops.contracts.status import MarkKind
 from tradeops.deploy.journal import ending_of, list_runs
 
 PHASES = ("lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke", "lease", "resume", "bake", "let-go", "finish")
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """Eight hosts that trade release 1; release 2 is built."""
-    world = World(tmp_path)
-    world.old = world.release(1)
-    assert try_deploy(world, world.old)[0] == ExitCode.PROVED
-    world.new = world.release(2)
-    world.pids = world.pids_now()
-    return world
 
 
 def die_at(world: World, phase: str, *, after: int = 0) -> None:
