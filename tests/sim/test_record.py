@@ -59,7 +59,7 @@ def test_a_run_whose_end_cannot_be_noted_is_not_proved(world: World) -> None:
     ending = deploy(replace(site, progress=told), world.new, ROLLING)
     assert ending.exit_code == ExitCode.MIXED
     assert_truth(world, ending.exit_code, ending, world.old, world.new, world.pids)
-    assert {end.release for end in ending.hosts} == {world.new}
+    assert {host.runs() for host in world.truth.values()} == {world.new}
 
 
 @pytest.mark.parametrize("phase", ["lock", "stage", *TOUCHED])
