@@ -33,6 +33,16 @@ def test_a_log_that_fills_before_a_host_is_touched_refuses(world: World, phase: 
     assert all(host.lock is None for host in world.truth.values())
 
 
+def test_a_run_without_a_journal_does_not_begin(world: World) -> None:
+    """A03: nothing is locked, staged or touched when the run's own journal cannot be begun."""
+    site = world.site()
+    (site.runs / "taken").mkdir(parents=True)
+    with pytest.raises(FileExistsError):
+        deploy(replace(site, new_id=lambda: "taken"), world.new, ROLLING)
+    assert world.pids_now() == world.pids
+    assert all(host.lock is None for host in world.truth.values())
+
+
 @pytest.mark.parametrize("phase", TOUCHED)
 def test_a_log_that_fills_in_mid_run_names_every_host(world: World, phase: str) -> None:
     """A03: nothing more is done than is recorded: exit 6 with every host as it is, no lock left, and abort undoes it once there is room."""
