@@ -30,7 +30,7 @@ def _cold_kill(lab: FleetLab) -> tuple[float, float]:
             for word in told:
                 if f" {word} " in line:
                     told[word] = (CLOCK.monotonic_ns() - began_ns) / NS_PER_S
-    return told["blocked"], told["clear"]
+    return told["blocked"], max(told.values())  # a host that is clear no later than it is blocked is told once
 
 
 def _trade(lab: FleetLab) -> None:
