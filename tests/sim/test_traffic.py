@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.drive import assert_truth, try_abort, try_deploy
+from tests.sim.drive import ROLLING, assert_truth, try_abort, try_deploy
 from tests.sim.traffic import SimProxy, SimTraffic
 from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode
+from tradeops.deploy.deploy import deploy
+from tradeops.deploy.leftout import LeaveOut
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import PhaseProgress, Progress
 from tradeops.fleet.share import Mode
@@ -152,3 +154,10 @@ def test_a_canary_that_is_taken_back_has_its_weight_again(world: World) -> None:
     assert code == ExitCode.BROUGHT_BACK, ending
     assert percents(world) == {name: {100} for name in world.truth}
     assert modes(world) == {Mode.READY}
+
+
+def test_an_excluded_host_gets_no_traffic(world: World) -> None:
+    """It is drained at every proxy, and stays so when the others are given theirs back."""
+    deploy(world.site(), world.new, ROLLING, leave_out=LeaveOut(("h8",), "the board is dead"))
+    assert {proxy.shares["h8"].mode for proxy in proxies(world)} == {Mode.DRAIN}
+    assert {share.mode for proxy in proxies(world) for name, share in proxy.shares.items() if name != "h8"} == {Mode.READY}

@@ -21,10 +21,11 @@ from tradeops.contracts.directive import Directive, DirectiveReply
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.identity import IdentityReport
 from tradeops.contracts.manifest import PREDICATE_TYPE, STATEMENT_TYPE, File, Flag, Limits, Manifest, Release, Start, Subject
-from tradeops.contracts.policy import Policy
+from tradeops.contracts.policy import VERBS, Person, Policy
 from tradeops.contracts.signature import RunKey
 from tradeops.contracts.status import Health, Status
 from tradeops.deploy.approval import Approvals
+from tradeops.deploy.exclusion import Exclusions
 from tradeops.deploy.quarantine import Quarantine
 from tradeops.deploy.site import PhaseProgress, Progress, Site
 from tradeops.fleet.fanout import SequentialFanOut
@@ -175,6 +176,8 @@ class World:
         self.dies_at: AgentVerb | None = None
         self.bad: set[str] = set()
         self.key = RunKey.generate()
+        people = (Person("operator-1", (self.key.public_line,), ("operator",)),)
+        self.policy = Policy("tradeops/policy/v1", FLEET, 1, people, {"operator": VERBS})
         self.traffic: Traffic | None = None
 
     def check_alive(self, verb: AgentVerb | None = None) -> None:
@@ -233,7 +236,8 @@ class World:
             ledger=self.ledger,
             runs=runs,
             quarantine=Quarantine(self._folder / "quarantine"),
-            approvals=Approvals(self._folder / "approvals", Policy("tradeops/policy/v1", FLEET, 1, (), {})),
+            approvals=Approvals(self._folder / "approvals", self.policy),
+            exclusions=Exclusions(self._folder / "exclusions"),
             source=self.source_of,
             run_key=SimKey,
             bindings={name: make_binding(name) for name in self.truth},
@@ -241,7 +245,7 @@ class World:
             overlay_number=0,
             flags_off={},
             roster_number=1,
-            policy_number=1,
+            policy=self.policy,
             person="operator-1",
             signer=self.key,
             progress=self.seen.append,

@@ -20,7 +20,7 @@ COMMANDS = {
     "docs": Command("docs", "docs", "Print a fleet file, playbook or CI pipeline to start from, its schema, or a runbook."),
     "completion": Command("completion", "completion", "Print the completion script for your shell."),
     "lab": Command("lab", "lab", "A fleet on this machine, and faults for it."),
-    "fleet": Command("fleet", "fleet", "The hosts: list, sign, enroll, facts."),
+    "fleet": Command("fleet", "fleet", "The hosts: list, sign, enroll, facts, include."),
     "build": Command("build", "build", "Build, sign and keep a release."),
     "releases": Command("releases", "releases", "Releases: list, show, diff, lift, export, import."),
     "flags": Command("flags", "flags", "Flags: list, declare, activate, disable, retire."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from tradeops.base.clock import Clock
     from tradeops.checks.drift import FleetVerdict
     from tradeops.contracts.binding import Overlay
+    from tradeops.contracts.directive import Scope
     from tradeops.contracts.envelope import Envelope
     from tradeops.contracts.policy import Policy
     from tradeops.contracts.roster import Roster
     from tradeops.contracts.signature import Signer
+    from tradeops.deploy.exclusion import Exclusions
     from tradeops.deploy.playbook import Playbook
     from tradeops.deploy.site import Site, Tell
     from tradeops.fleet.agent import SshAgents
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from tradeops.fleet.ssh import Ssh
     from tradeops.record.audit import Audit
     from tradeops.release.store import Store
+    from tradeops.safety.kill import Swept
 
 _ENVELOPE_BYTES_MAX = 4 << 20
 
@@ -244,13 +247,13 @@ class Context:
         deadline_s: of everything that one host is asked [three answers within the fleet file's deadline for a command].
         """
         from tradeops.deploy.asked import expected_hosts
-        from tradeops.deploy.verdict import fleet_verdict
+        from tradeops.deploy.verdict import fleet_verdict, name_excluded
 
         number, off = (self.overlay[1].number, self.overlay[1].flags_off) if self.overlay else (0, {})
         expected = expected_hosts(self.fleet.state.runs, self.store, self.bindings, overlay=number, flags_off=off)
         self.require_roster()
         waits = self.fleet.deadlines
-        return fleet_verdict(
+        found = fleet_verdict(
             hosts,
             expected,
             self.agents,
@@ -260,9 +263,28 @@ class Context:
             control_s=waits.control if deadline_s is None else deadline_s,
             deadline_s=deadline_s,
         )
+        return name_excluded(found, self.exclusions.standing(host.name for host in hosts), self.clock.wall_ns())
+
+    @cached_property
+    def exclusions(self) -> Exclusions:
+        """Hosts that runs leave out."""
+        from tradeops.deploy.exclusion import Exclusions
+
+        return Exclusions(self.fleet.state.exclusions)
+
+    def sweep(self, session: str, scope: Scope) -> Callable[[Sequence[str]], Sequence[Swept]]:
+        """Mass cancel at the venues from here; its libraries are loaded only when a host is not confirmed."""
+
+        def cancel(names: Sequence[str]) -> Sequence[Swept]:
+            from tradeops.safety.venues import Sweep, secret_here
+
+            return Sweep(self.fleet.bindings, secret_here, session, scope, self.clock).run(names)
+
+        return cancel
 
     def site(self, progress: Tell) -> Site:
         """What a run works with, telling `progress`. Raises UsageError, Refused when something is missing or not signed."""
+        from tradeops.contracts.directive import Scope
         from tradeops.deploy.approval import Approvals
         from tradeops.deploy.quarantine import Quarantine
         from tradeops.deploy.site import Site
@@ -282,17 +304,19 @@ class Context:
             runs=fleet.state.runs,
             quarantine=Quarantine(fleet.state.quarantine),
             approvals=Approvals(fleet.state.approvals, self.policy),
+            exclusions=self.exclusions,
             bindings=self.bindings,
             overlay=overlay[0] if overlay else None,
             overlay_number=overlay[1].number if overlay else 0,
             flags_off=overlay[1].flags_off if overlay else {},
             roster_number=self.roster[1].number if self.roster else 0,
-            policy_number=self.policy.number,
+            policy=self.policy,
             person=self.person,
             signer=self.signer,
             progress=progress,
             new_id=self.new_id,
             traffic=self.traffic,
+            sweep=self.sweep(f"kill-{self.new_id()}", Scope()),
         )
 
     def require_roster(self) -> None:

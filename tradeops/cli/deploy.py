@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tradeops.base.errors import Refused, UsageError
 from tradeops.cli.ending import ending_report, plan_report
-from tradeops.cli.options import Playbook, context
+from tradeops.cli.options import Exclude, Playbook, Why, context
 from tradeops.cli.report import Report
+
+if TYPE_CHECKING:
+    from tradeops.cli.context import Context
+    from tradeops.deploy.leftout import LeaveOut
 
 DEFAULT = "rolling"
 Release = Annotated[str, typer.Argument(metavar="RELEASE", help="A release's id, or the beginning of it.")]
 
 
-def plan(ctx: typer.Context, release: Release, playbook: Playbook = DEFAULT) -> Report:
+def plan(ctx: typer.Context, release: Release, playbook: Playbook = DEFAULT, exclude: Exclude = None) -> Report:
     """What a deploy would do now, with a digest to approve. Reads only."""
     from tradeops.deploy.deploy import plan as make
 
     c = context(ctx)
     site = c.site(lambda _: None)
     try:
-        return plan_report(make(site, c.store.get(release).id, c.playbook(playbook)))
+        return plan_report(make(site, c.store.get(release).id, c.playbook(playbook), exclude=_known(c, exclude)))
     finally:
         c.ssh.close()
 
@@ -34,12 +38,25 @@ def deploy(
     rolling: Annotated[bool, typer.Option("--rolling", help="The same as --playbook rolling.")] = False,
     canary: Annotated[bool, typer.Option("--canary", help="The same as --playbook canary.")] = False,
     plan: Annotated[str | None, typer.Option("--plan", metavar="DIGEST", help="Refuse unless the plan is still this one.")] = None,
+    exclude: Exclude = None,
+    reason: Why = "",
 ) -> Report:
-    """Bring a release to every host. Exit 0 means: every declared host answered and its running process is that release."""
-    return bring(ctx, release, _one_of(playbook, rolling=rolling, canary=canary), plan=plan)
+    """Bring a release to every host. Exit 0 means: every declared host answered and its running process is that release.
+
+    With --exclude it is 6 at best: the hosts that were left out are not proved.
+    """
+    return bring(ctx, release, _one_of(playbook, rolling=rolling, canary=canary), plan=plan, leave_out=_leave_out(ctx, exclude, reason))
 
 
-def bring(ctx: typer.Context, release: str, playbook: str, *, plan: str | None = None, command: str = "deploy") -> Report:
+def bring(
+    ctx: typer.Context,
+    release: str,
+    playbook: str,
+    *,
+    plan: str | None = None,
+    leave_out: LeaveOut | None = None,
+    command: str = "deploy",
+) -> Report:
     """The run of any command that brings a release to the fleet."""
     from tradeops.cli.progress import run_progress
     from tradeops.deploy.deploy import deploy as carry_out
@@ -51,7 +68,7 @@ def bring(ctx: typer.Context, release: str, playbook: str, *, plan: str | None =
     _confirm_production(ctx, f"deploy {release} to {len(site.hosts)} hosts", plan)
     try:
         with progress:
-            ending = carry_out(site, chosen, book, plan_digest=plan)
+            ending = carry_out(site, chosen, book, plan_digest=plan, leave_out=leave_out)
         return ending_report(command, ending, progress)
     finally:
         c.ssh.close()
@@ -69,6 +86,8 @@ def rollback(
     ctx: typer.Context,
     to: Annotated[str | None, typer.Option("--to", metavar="ID", help="The release to go back to [the one before]")] = None,
     playbook: Playbook = "rollback",
+    exclude: Exclude = None,
+    reason: Why = "",
 ) -> Report:
     """Take the whole fleet back to a release that it ran before; refused while a live flag would change its meaning."""
     from tradeops.cli.progress import run_progress
@@ -76,16 +95,33 @@ def rollback(
     from tradeops.deploy.rollback import rollback as take_back
 
     c = context(ctx)
+    leave_out = _leave_out(ctx, exclude, reason)
     target = c.store.get(to).id if to else release_before(c.fleet.state.runs, c.store)
     progress = run_progress(c, "rollback")
     site = c.site(progress)
     _confirm_production(ctx, f"take {len(site.hosts)} hosts back to {target}", None)
     try:
         with progress:
-            ending = take_back(site, target, c.playbook(playbook))
+            ending = take_back(site, target, c.playbook(playbook), leave_out=leave_out)
         return ending_report("rollback", ending, progress)
     finally:
         c.ssh.close()
+
+
+def _leave_out(ctx: typer.Context, exclude: list[str] | None, reason: str) -> LeaveOut | None:
+    """The hosts to leave out, and why. Raises UsageError for a host that there is not, and for one without the other."""
+    from tradeops.deploy.leftout import LeaveOut
+
+    hosts = _known(context(ctx), exclude)
+    if bool(hosts) != bool(reason.strip()):
+        raise UsageError(
+            "--exclude HOST and --reason TEXT belong together", next="say which host is left out, and why: it is kept for good"
+        )
+    return LeaveOut(hosts, reason) if hosts else None
+
+
+def _known(c: Context, names: list[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(c.fleet.host(name).name for name in names or ()))
 
 
 def _confirm_production(ctx: typer.Context, what: str, plan: str | None) -> None:

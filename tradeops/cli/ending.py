@@ -46,6 +46,7 @@ def plan_report(plan: Plan) -> Report:
     """What a deploy would do."""
     rows = [(part.wave + 1, part.host, short(part.old) if part.old else "nothing", short(plan.release)) for part in plan.hosts]
     lines = [f"content that is new: {plan.bytes_new:,} bytes per host at most"]
+    lines += [f"excluded: {host} is killed, and the run does not end with 0" for host in plan.excluded]
     lines += [f"change: {change}" for change in plan.changes] + [f"note: {note}" for note in plan.notes] + list(plan.outlook)
     return Report(
         "plan",
@@ -53,9 +54,13 @@ def plan_report(plan: Plan) -> Report:
         hosts=tuple({"host": part.host, "wave": part.wave + 1, "old": part.old, "new": plan.release} for part in plan.hosts),
         tables=(table(("wave", "host", "runs now", "will run"), rows), _steps(plan)),
         lines=(*lines, f"plan: {plan.digest()}"),
-        next=f"tradeops deploy {short(plan.release)} --plan {plan.digest()}",
+        next=" ".join((f"tradeops deploy {short(plan.release)} --plan {plan.digest()}", *_excluding(plan))),
         data={"release": plan.release, "digest": plan.digest(), "plan": _plain(plan)},
     )
+
+
+def _excluding(plan: Plan) -> list[str]:
+    return [f"--exclude {host}" for host in plan.excluded] + (["--reason TEXT"] if plan.excluded else [])
 
 
 def _steps(plan: Plan) -> Table:

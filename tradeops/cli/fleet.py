@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tradeops.base.errors import ExitCode, PreflightFailed, TradeopsError
 from tradeops.cli.context import Context
-from tradeops.cli.options import Hosts, Tags, context
+from tradeops.cli.options import Hosts, Reason, Tags, context
 from tradeops.cli.report import NO, YES, Report, age, table
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tradeops.fleet.enroll import Enrolled, Enrolment
     from tradeops.fleet.host import Host
 
-fleet = typer.Typer(help="The hosts: list, sign, enroll, facts.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+fleet = typer.Typer(
+    help="The hosts: list, sign, enroll, facts, include.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
+)
 ENROL_S = 300.0
 
 
@@ -117,6 +119,24 @@ def facts(ctx: typer.Context, host: Hosts = None, tag: Tags = None) -> Report:
         ExitCode.MIXED if failed else ExitCode.PROVED,
         hosts=tuple(hosts),
         tables=(table(("host", "platform", "python", "disk free", "clock"), rows),),
+    )
+
+
+@fleet.command("include")
+def include(
+    ctx: typer.Context, host: Annotated[str, typer.Argument(metavar="HOST", help="The host that is excluded.")], reason: Reason
+) -> Report:
+    """End an exclusion by hand; a deploy that proves the host does so by itself. Its kill stands until two people permit."""
+    c = context(ctx)
+    name = c.fleet.host(host).name
+    with c.audit.pair("include", hosts=[name], detail={"reason": reason}):
+        lifted = c.exclusions.lift(name, by=c.person, why=reason)
+    return Report(
+        "fleet-include",
+        f"{name} is excluded no longer",
+        hosts=({"host": name},),
+        next="`tradeops verify`, then deploy to every host",
+        data={"id": lifted.exclusion.id, "reason": reason},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tradeops.contracts.envelope import Envelope
     from tradeops.fleet.host import Host
     from tradeops.fleet.ports import AgentSession
-    from tradeops.safety.kill import HostKill, KillReport, Swept
+    from tradeops.safety.kill import HostKill, KillReport
 
 DEADLINE_S = 20.0
 _AGAIN = "run the same command again"
@@ -93,7 +93,7 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     urgent = Urgent(c.audit_as(c.person), clock=c.clock, actor=c.person, spills=c.spills)
     ticket = urgent.intent("kill", hosts=names, detail={"id": directive.id, "reason": directive.reason, "scope": scope})
     muster = None if named else Muster(c.policy_here, number)
-    roads = Roads(c.controls, _WhenNeeded(c), c.fan_out, c.clock, _sweep(c, directive.id, scope), muster)
+    roads = Roads(c.controls, _WhenNeeded(c), c.fan_out, c.clock, c.sweep(f"kill-{directive.id}", scope), muster)
     told = KillProgress(c.printer, c.clock, names, deadline_s)
     try:
         with told:
@@ -107,17 +107,6 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     lines += [f"hosts may be missing here: {done.unread}"] if done.unread else []
     lines += [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed]
     return _report(done, reason, scope, lines, lambda: _leave_heads(c, hosts))
-
-
-def _sweep(c: Context, kill_id: str, scope: Scope) -> Callable[[Sequence[str]], Sequence[Swept]]:
-    """The venues' own road; its libraries are loaded only when a host is not confirmed."""
-
-    def sweep(names: Sequence[str]) -> Sequence[Swept]:
-        from tradeops.safety.venues import Sweep, secret_here
-
-        return Sweep(c.fleet.bindings, secret_here, f"kill-{kill_id}", scope, c.clock).run(names)
-
-    return sweep
 
 
 class _WhenNeeded:

@@ -16,6 +16,11 @@ Count = Annotated[
     int | None, typer.Option("--count", metavar="N", help="The number of hosts, typed, where it is more than half of the fleet.")
 ]
 Playbook = Annotated[str, typer.Option("--playbook", metavar="P", help="A playbook's name or file.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="HOST", help="Leave this host out and kill it: it stays an open finding; may be given again."),
+]
+Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why hosts are excluded. Kept for good.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")]
 
 

@@ -10,6 +10,7 @@ import typer
 
 from tradeops.base.errors import ExitCode
 from tradeops.cli.context import Context
+from tradeops.cli.excluded import strike
 from tradeops.cli.options import Watch, context
 from tradeops.cli.report import NO, UNKNOWN, YES, Report, age, table
 
@@ -21,12 +22,13 @@ RATE_S = 0.5
 """How far apart the two looks are from which a person is told orders per second."""
 _RATE_LOOKS = 6
 """Over how many looks of a watch the rate is taken."""
+_NOBODY: Mapping[str, str] = {}
 _COLUMNS = ("host", "state", "marks", "release", "orders/s", "exposure", "working", "feed", "seen")
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def status(ctx: typer.Context, watch: Watch = False) -> Report:
-    """What every host is doing: marks, state, release, orders, exposure, feed age. Exit 6 when a host does not answer."""
+    """What every host is doing: marks, state, release, orders, exposure, feed age. Exit 6 when a host does not answer or is excluded."""
     c = context(ctx)
     if watch:
         from tradeops.cli.watch import watch as keep_watching
@@ -54,15 +56,22 @@ class _Looks:
         from tradeops.fleet.outcome import errors, values
 
         c = self._c
+        excluded = strike(c)
         hosts = [host for host in c.fleet.hosts if not again or host.name in self.seen]
         outcomes = c.controls.statuses(hosts, deadline_s=c.fleet.deadlines.control)
         self.seen, failed = values(outcomes), errors(outcomes)
         self._failed = self._failed | failed if again else failed
         self._before.append(self.seen)
-        return report_of(self.seen, self._failed, self._before[0], c.fleet.hosts_declared)
+        return report_of(self.seen, self._failed, self._before[0], c.fleet.hosts_declared, excluded)
 
 
-def report_of(seen: Mapping[str, Status], failed: Mapping[str, TradeopsError], before: Mapping[str, Status], declared: int) -> Report:
+def report_of(
+    seen: Mapping[str, Status],
+    failed: Mapping[str, TradeopsError],
+    before: Mapping[str, Status],
+    declared: int,
+    excluded: Mapping[str, str] = _NOBODY,
+) -> Report:
     import msgspec
 
     from tradeops.cli.marks import held_lines
@@ -77,9 +86,10 @@ def report_of(seen: Mapping[str, Status], failed: Mapping[str, TradeopsError], b
     return Report(
         "status",
         f"{trading} of {declared} hosts trade; {len(failed)} do not answer",
-        ExitCode.MIXED if failed else ExitCode.PROVED,
+        ExitCode.MIXED if failed or excluded else ExitCode.PROVED,
         hosts=tuple(hosts),
         lead=(
+            *(f"{NO} {name} is excluded {words}" for name, words in excluded.items()),
             *(f"{UNKNOWN} {name} does not answer: {error.what}" for name, error in failed.items()),
             *(f"{NO} {name} differs: {odd[name]}" for name in order if name in odd),
         ),
@@ -89,6 +99,7 @@ def report_of(seen: Mapping[str, Status], failed: Mapping[str, TradeopsError], b
             *held_lines({name: seen[name] for name in order}),
         ),
         next="`tradeops doctor` says why a host does not answer" if failed else "",
+        data={"excluded": dict(excluded)},
     )
 
 

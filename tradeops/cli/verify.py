@@ -8,6 +8,7 @@ import typer
 
 from tradeops.base.errors import ExitCode
 from tradeops.cli.context import Context
+from tradeops.cli.excluded import strike
 from tradeops.cli.options import Watch, context
 from tradeops.cli.report import NO, UNKNOWN, YES, Report, table
 
@@ -15,7 +16,10 @@ _GLYPHS = {"yes": YES, "no": NO, "unknown": UNKNOWN}
 
 
 def verify(ctx: typer.Context, watch: Watch = False) -> Report:
-    """Compare every host with what was asked for and with the others. Exit 0 alike, 10 drift, 6 a host is not known."""
+    """Compare every host with what was asked for and with the others. Exit 0 alike, 10 drift, 6 a host is not known.
+
+    Changes nothing, but that an excluded host which is heard again is killed.
+    """
     c = context(ctx)
     try:
         if watch:
@@ -31,6 +35,7 @@ def verify(ctx: typer.Context, watch: Watch = False) -> Report:
 def _look(c: Context, deadline_s: float | None) -> Report:
     from tradeops.checks.finding import open_findings
 
+    strike(c)
     verdict = c.verdict(c.fleet.hosts, deadline_s=deadline_s)
     odd = {name: open_findings(found) for name, found in verdict.findings.items()}
     code, bad = verdict.exit_code(), [name for name, found in odd.items() if found]

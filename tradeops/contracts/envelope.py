@@ -20,6 +20,7 @@ class Purpose(StrEnum):
     DELEGATION = "tradeops.delegation"
     PLATFORM = "tradeops.platform"
     SESSION = "tradeops.session"
+    EXCLUSION = "tradeops.exclusion"
 
 
 class Signature(msgspec.Struct, frozen=True):

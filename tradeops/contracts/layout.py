@@ -158,6 +158,11 @@ class OperatorLayout:
         return self.root / "quarantine"
 
     @property
+    def exclusions(self) -> Path:
+        """Hosts that runs leave out, `HOST.json`: the signed exclusion and the kill that waits for the host."""
+        return self.root / "exclusions"
+
+    @property
     def runs(self) -> Path:
         """A folder per run: `plan.json`, `playbook.json`, `journal.jsonl`, and `gate-STEP.json` for each gate."""
         return self.root / "runs"

@@ -25,6 +25,7 @@ VERBS = (
     "roster",
     "platform",
     "approve",
+    "exclude",
 )
 
 
@@ -37,7 +38,7 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The document; version n + 1 is signed as version n says."""
+    """The document; version n + 1 is signed as version n says. hosts_min: of a run that leaves hosts out, 0: more than half."""
 
     schema: str
     fleet: str
@@ -45,6 +46,11 @@ class Policy(msgspec.Struct, frozen=True):
     people: tuple[Person, ...]
     roles: dict[str, tuple[str, ...]]
     thresholds: dict[str, int] = {}
+    hosts_min: int = 0
+
+    def least(self, declared: int) -> int:
+        """How many of `declared` hosts a run must be for: at least one."""
+        return max(1, self.hosts_min or declared // 2 + 1)
 
     def threshold(self, verb: str) -> int:
         """How many distinct people with distinct keys `verb` needs: at least one, at least the floor."""

@@ -45,7 +45,13 @@ def going_on(site: Site, release: str, facts: Mapping[str, Facts]) -> tuple[str,
 
 
 def refuse_untried(plan: Plan) -> None:
-    """A flag goes on in steps that bake, whose first is a canary. Raises Refused for a playbook without."""
+    """A flag goes on in steps that bake, whose first is a canary, and on every host (D07). Raises Refused for a plan without."""
+    if plan.turns_on and plan.excluded:
+        raise Refused(
+            f"{', '.join(plan.turns_on)} would go on while {', '.join(plan.excluded)} is excluded: nobody knows what it would mean there",
+            holds="nothing was touched; the flag is off",
+            next="bring every host to the release that knows the flag first",
+        )
     if plan.turns_on and not (plan.steps[0].bake_s and len(plan.steps) > 1):
         raise Refused(
             f"{', '.join(plan.turns_on)} would go on under playbook {plan.playbook!r}, whose first step is no canary that bakes",

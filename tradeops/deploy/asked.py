@@ -11,7 +11,7 @@ from tradeops.checks.proof import Expected
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.manifest import Release
-from tradeops.deploy.journal import Journal, list_runs
+from tradeops.deploy.journal import Journal, came_to, list_runs
 from tradeops.deploy.site import Releases
 
 SETTLED = (ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK)
@@ -23,7 +23,7 @@ def settled_runs(runs: Path) -> list[tuple[Journal, dict[str, str]]]:
     found = []
     for journal in reversed(list_runs(runs)):
         end = journal.end()
-        if end and end.detail.get("exit_code") in SETTLED:
+        if end and came_to(end) in SETTLED:
             found.append((journal, {host: release for host, release in end.detail.get("proved", {}).items() if release}))
     return found
 
@@ -36,14 +36,15 @@ def asked(runs: Path) -> dict[str, str]:
 def expected_hosts(
     runs: Path, releases: Releases, bindings: Mapping[str, Envelope], *, overlay: int, flags_off: Mapping[str, int]
 ) -> dict[str, Expected]:
-    """What `verify` holds each host against."""
+    """What `verify` holds each host against; one that the run left out should run what the others do."""
     newest = next(((journal, proved) for journal, proved in settled_runs(runs) if proved), None)
     if newest is None:
         return {}
-    slot = newest[0].plan().slot
+    plan, proved = newest[0].plan(), newest[1]
+    most = max(proved.values(), key=list(proved.values()).count)
     return {
-        host: _expected(releases.manifest(release).predicate, release, bindings[host], overlay, flags_off, slot)
-        for host, release in newest[1].items()
+        host: _expected(releases.manifest(release).predicate, release, bindings[host], overlay, flags_off, plan.slot)
+        for host, release in {**dict.fromkeys(plan.excluded, most), **proved}.items()
         if host in bindings
     }
 

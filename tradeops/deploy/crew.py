@@ -82,7 +82,7 @@ class HostState:
 
 
 class Crew:
-    """One run's hosts, its key, and its journal."""
+    """One run's hosts, its key, and its journal. struck: excluded hosts that were seen blocked; struck_ns: when last looked."""
 
     def __init__(
         self, site: Site, plan: Plan, playbook: Playbook, run: str, journal: Journal, sessions: Mapping[str, AgentSession]
@@ -94,6 +94,8 @@ class Crew:
         self.journal = journal
         by_name = {host.name: host for host in site.hosts}
         self.states = {name: HostState(by_name[name], session) for name, session in sessions.items()}
+        self.struck: set[str] = set()
+        self.struck_ns = 0
         self.key = site.run_key()
         self.delegation = self._delegate()
 

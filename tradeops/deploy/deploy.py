@@ -11,6 +11,7 @@ from tradeops.contracts.agent import Facts
 from tradeops.deploy.activation import going_on, refuse_untried
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.forecast import forecast
+from tradeops.deploy.leftout import LeaveOut, put_out, without
 from tradeops.deploy.plan import Plan, make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, refuse_blackout, refuse_held, survey
@@ -20,21 +21,24 @@ from tradeops.fleet.ports import AgentSession
 from tradeops.gates.estimate import Estimate
 
 
-def plan(site: Site, release: str, playbook: Playbook) -> Plan:
-    """What a deploy would do now; reads only. Raises PreflightFailed, LockHeld, Refused."""
-    sessions, drawn, _ = _prepare(site, release, playbook)
+def plan(site: Site, release: str, playbook: Playbook, *, exclude: Sequence[str] = ()) -> Plan:
+    """What a deploy would do now, without the hosts in `exclude`; reads only. Raises PreflightFailed, LockHeld, Refused."""
+    sessions, drawn, _ = _prepare(without(site, exclude) if exclude else site, release, playbook)
     close_all(sessions)
     return drawn
 
 
-def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | None = None) -> Ending:
+def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | None = None, leave_out: LeaveOut | None = None) -> Ending:
     """Bring `release` to every host of the fleet. plan_digest: refuse unless the plan is still that one.
+
+    leave_out: hosts that are excluded, which means killed, and the others deployed to; such a run does not end with 0.
 
     Raises PreflightFailed, LockHeld, Refused before anything is touched; every other end is returned.
     """
     refuse_blackout(playbook, site.clock.wall_ns())
     site.quarantine.refuse(release)
     refuse_held(site)
+    site = without(site, leave_out.hosts) if leave_out else site
     sessions, drawn, facts = _prepare(site, release, playbook)
     if plan_digest is not None and drawn.digest() != plan_digest:
         close_all(sessions)
@@ -45,6 +49,8 @@ def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | N
         )
     try:
         site.approvals.use(drawn.digest(), drawn.approvals, executor=site.person, now_ns=site.clock.wall_ns())
+        if leave_out:
+            put_out(site, leave_out.reason)
     except BaseException:
         close_all(sessions)
         raise

@@ -9,10 +9,14 @@ from tradeops.base.errors import ExitCode, LockHeld, TradeopsError
 from tradeops.contracts.agent import Code
 from tradeops.deploy.activation import PARITY
 from tradeops.deploy.crew import Crew, KillArrived, Ousted, PhaseFailed
-from tradeops.deploy.journal import END
+from tradeops.deploy.journal import END, OWN
 from tradeops.deploy.judging import GATE, Undecided
+from tradeops.deploy.leftout import strike_waiting
 from tradeops.deploy.phases import statuses
 from tradeops.fleet.outcome import values
+
+_OF_A_FLEET = (ExitCode.PROVED, ExitCode.ROLLED_BACK, ExitCode.BROUGHT_BACK)
+"""What says something of every host."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class HostEnd:
 class Ending:
     """final: the run's own end, which its journal keeps; not so where this session alone ended.
 
+    own: what it came to on its own hosts, where that cannot be said of the fleet, since a host was left out.
     bytes_sent: payload to the agents of all hosts together.
     """
 
@@ -41,6 +46,7 @@ class Ending:
     causes: dict[str, str] = field(default_factory=dict)
     final: bool = True
     bytes_sent: int = 0
+    own: ExitCode | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ def note_end(crew: Crew, ending: Ending) -> None:
     """The journal's last line: how the run ended and what each host was proved to run."""
     if ending.final:
         proved = {end.host: end.release for end in ending.hosts if not end.problem}
-        crew.journal.note(END, ending.title, crew.site.clock.wall_ns(), exit_code=int(ending.exit_code), proved=proved)
+        own = {} if ending.own is None else {OWN: int(ending.own)}
+        crew.journal.note(END, ending.title, crew.site.clock.wall_ns(), exit_code=int(ending.exit_code), proved=proved, **own)
 
 
 def proved(crew: Crew) -> Ending:
@@ -139,6 +146,32 @@ def ousted(crew: Crew, why: Ousted) -> Ending:
     """Another session has the hosts: this one ended, and does not know how they stand."""
     ends = tuple(HostEnd(name, "left to who holds it now", None, None) for name in crew.plan_hosts())
     return Ending(crew.run, ExitCode.LOCKED, f"this session was replaced: {why}", ends, f"`tradeops runs show {crew.run}`", final=False)
+
+
+def beside_excluded(crew: Crew, end: Ending) -> Ending:
+    """With the hosts that the run left out: what it came to on the others is then not said of the fleet (promises 1, 5)."""
+    if not crew.plan.excluded:
+        return end
+    strike_waiting(crew)
+    site, now_ns = crew.site, crew.site.clock.wall_ns()
+    heard = values(site.controls.statuses(site.excluded, deadline_s=crew.playbook.deadlines.control))
+    left = {name: site.exclusions.find(name) for name in crew.plan.excluded}
+    ends = tuple(
+        HostEnd(
+            name,
+            "excluded, and its kill waits until it is heard" if name not in heard else _worded("excluded", heard[name].trading),
+            None,
+            heard[name].trading if name in heard else None,
+            f"excluded {found.words(now_ns)}" if found else "was left out of the run",
+        )
+        for name, found in left.items()
+    )
+    names = ", ".join(crew.plan.excluded)
+    title = f"{end.title}; excluded, and not proved: {names}"
+    if end.exit_code not in _OF_A_FLEET:
+        return replace(end, title=title, hosts=(*ends, *end.hosts))
+    after = f"bring {names} back and deploy to every host: what is proved is excluded no longer"
+    return replace(end, exit_code=ExitCode.MIXED, own=end.exit_code, title=title, hosts=(*ends, *end.hosts), next=end.next or after)
 
 
 def host_ends(crew: Crew, left: Mapping[str, TradeopsError]) -> tuple[HostEnd, ...]:

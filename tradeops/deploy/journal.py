@@ -19,7 +19,7 @@ from tradeops.deploy.plan import Plan
 from tradeops.deploy.playbook import Playbook, read_playbook
 
 _JOURNAL_BYTES_MAX = 64 << 20
-END = "end"
+END, OWN = "end", "own"
 
 
 class Journal:
@@ -107,6 +107,11 @@ def list_runs(runs: Path) -> tuple[Journal, ...]:
     """Every run, oldest first."""
     plans = sorted(runs.glob("*/plan.json"), key=lambda path: path.stat().st_mtime_ns)
     return tuple(Journal(path.parent) for path in plans)
+
+
+def came_to(end: RunEntry | None) -> int | None:
+    """The exit code that a run's last line tells of its own hosts; None while there is none."""
+    return None if end is None else end.detail.get(OWN, end.detail.get("exit_code"))
 
 
 def ending_of(journal: Journal) -> str:

@@ -14,6 +14,7 @@ from tradeops.contracts.codec import convert
 from tradeops.contracts.directive import DirectiveReply, Verb
 from tradeops.contracts.status import MarkKind, Status
 from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, as_envelope
+from tradeops.deploy.leftout import strike_again
 from tradeops.deploy.locks import confirm, lease, not_taken, renew
 from tradeops.deploy.plan import binding_of
 from tradeops.deploy.settle import settle, words
@@ -74,6 +75,7 @@ def replace(crew: Crew, wave: Sequence[str], cap_ppm: int | None) -> None:
 def watch(crew: Crew) -> None:
     """Raises KillArrived when a host that answers carries a kill that was not there before the run."""
     renew(crew)
+    strike_again(crew)
     found = values(statuses(crew, crew.plan_hosts()))
     fresh = {kill for name, status in found.items() for kill in kills_on(status) - crew.states[name].kills}
     if fresh:

@@ -46,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     """The document. book: digest of the whole playbook.  approvals: how many it needs.
 
     bytes_new: content of the release that the one it replaces does not have.  turns_on: flags that it brings into force.
+    excluded: hosts that it leaves out.
     outlook: how long gates will take, reckoned when the plan was made; not part of what the digest binds.
     """
 
@@ -66,6 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
     bytes_new: int
     changes: tuple[str, ...]
     notes: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
     outlook: tuple[str, ...] = ()
 
     def digest(self) -> str:
@@ -119,6 +121,7 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         bytes_new=_bytes_new(predicate, before),
         changes=tuple(change for old in before for change in _changes(old.predicate, predicate, site.flags_off)),
         notes=(*_notes(facts, olds, release), *collapsed(cuts, len(site.hosts))),
+        excluded=tuple(host.name for host in site.excluded),
     )
 
 

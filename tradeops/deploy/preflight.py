@@ -13,7 +13,7 @@ from tradeops.contracts.codec import convert
 from tradeops.contracts.manifest import VITALS, Release
 from tradeops.deploy.asked import SETTLED
 from tradeops.deploy.blackout import blacked_out
-from tradeops.deploy.journal import list_runs
+from tradeops.deploy.journal import came_to, list_runs
 from tradeops.deploy.plan import here
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import PhaseProgress, Progress, Site
@@ -132,8 +132,7 @@ def judge(site: Site, release: str, playbook: Playbook, seen: Survey, *, back: b
 def refuse_held(site: Site) -> None:
     """One canary at a time in a fleet (D08): raises LockHeld while a run is held without a verdict."""
     for journal in reversed(list_runs(site.runs)):
-        end = journal.end()
-        code = end.detail.get("exit_code") if end else None
+        code = came_to(journal.end())
         if code == ExitCode.INCONCLUSIVE:
             raise LockHeld(
                 f"run {journal.run} is held without a verdict: one canary at a time",
@@ -216,9 +215,9 @@ def _refuse_unpermitted(facts: Mapping[str, Facts]) -> None:
 
 def _refuse_newer(site: Site, facts: Mapping[str, Facts]) -> None:
     for name, fact in facts.items():
-        if fact.roster_number > site.roster_number or fact.policy_number > site.policy_number:
+        if fact.roster_number > site.roster_number or fact.policy_number > site.policy.number:
             raise Refused(
-                f"knows roster {fact.roster_number}, policy {fact.policy_number}; ours are {site.roster_number}, {site.policy_number}",
+                f"knows roster {fact.roster_number}, policy {fact.policy_number}; ours are {site.roster_number}, {site.policy.number}",
                 where=name,
                 holds="nothing was touched",
                 next="get the newer fleet files before you deploy: hosts may be missing from yours",

@@ -8,6 +8,7 @@ from tradeops.base.errors import FlagConflict
 from tradeops.contracts.agent import Facts
 from tradeops.contracts.flags import active_flags
 from tradeops.deploy.ending import Ending
+from tradeops.deploy.leftout import LeaveOut, put_out, without
 from tradeops.deploy.plan import here, make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, survey
@@ -16,13 +17,14 @@ from tradeops.deploy.site import Site
 from tradeops.release.flags import conflicts, journal_conflict
 
 
-def rollback(site: Site, release: str, playbook: Playbook) -> Ending:
-    """Halt, drain, switch, prove every host on `release`; exit 0 when proved.
+def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOut | None = None) -> Ending:
+    """Halt, drain, switch, prove every host on `release`; exit 0 when proved. leave_out: as in a deploy.
 
     Raises FlagConflict while a live flag means something else to `release`, Refused when it is not whole on every
     host, PreflightFailed, LockHeld. Nothing is touched then.
     """
     playbook = playbook.model_copy(update={"blackout": ()})  # going back is never held up
+    site = without(site, leave_out.hosts) if leave_out else site
     sessions = open_all(site, playbook)
     try:
         seen = survey(site, sessions, playbook)
@@ -30,6 +32,8 @@ def rollback(site: Site, release: str, playbook: Playbook) -> Ending:
         facts = seen.facts
         refuse_conflicts(site, release, facts)
         drawn = make_plan(site, release, playbook, facts)
+        if leave_out:
+            put_out(site, leave_out.reason)
     except BaseException:
         close_all(sessions)
         raise

@@ -14,6 +14,7 @@ from tradeops.deploy.crew import Crew, KillArrived, Ousted, PhaseFailed, learn
 from tradeops.deploy.ending import Ending, Setback
 from tradeops.deploy.journal import Journal
 from tradeops.deploy.judging import GATE, Undecided
+from tradeops.deploy.leftout import take_in
 from tradeops.deploy.locks import lock, unlock
 from tradeops.deploy.past import Past, note_setback, touched
 from tradeops.deploy.plan import Plan
@@ -44,11 +45,11 @@ def conduct(crew: Crew, facts: Mapping[str, Facts], past: Past) -> Ending:
     """Carry a run on from what has become of it so far, and note how it ended. Closes the crew's sessions."""
     try:
         learn(crew, facts)
-        end = _conduct(crew, past)
+        end = ending.beside_excluded(crew, _conduct(crew, past))
         try:
             ending.note_end(crew, end)
         except OSError as error:
-            end = ending.unrecorded(crew, error)
+            end = ending.beside_excluded(crew, ending.unrecorded(crew, error))
         return replace(end, bytes_sent=sum(state.session.bytes_sent for state in crew.states.values()))
     finally:
         close_all({name: state.session for name, state in crew.states.items()})
@@ -116,6 +117,7 @@ def _go_on(crew: Crew, past: Past) -> Ending:
         return _go_back(crew, Setback.of(failed))
     except Undecided as why:
         return wait(crew, why) or _go_back(crew, Setback(GATE, {GATE: str(why)}, ExitCode.ROLLED_BACK))
+    take_in(crew.site, crew.plan_hosts(), crew.run)
     unlock(crew)
     return ending.proved(crew)
 

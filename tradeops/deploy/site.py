@@ -10,14 +10,17 @@ from typing import Any, Protocol
 from tradeops.base.clock import Clock
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Manifest
+from tradeops.contracts.policy import Policy
 from tradeops.contracts.signature import RunKey, Signer
 from tradeops.deploy.approval import Approvals
+from tradeops.deploy.exclusion import Exclusions
 from tradeops.deploy.quarantine import Quarantine
 from tradeops.fleet.host import Host
 from tradeops.fleet.ports import Agents, Controls, FanOut, Traffic
 from tradeops.gates.sources.choose import source_of
 from tradeops.gates.sources.port import Source
 from tradeops.gates.spec import GateSpec
+from tradeops.safety.kill import Swept
 
 
 class Releases(Protocol):
@@ -77,10 +80,11 @@ Tell = Callable[[Progress | PhaseProgress], None]
 
 @dataclass(frozen=True)
 class Site:
-    """bindings: signed, by host name.  overlay: the one in force, or None.  roster, policy numbers: the operator's own.
+    """bindings: signed, by host name.  overlay: the one in force, or None.  roster number, policy: the operator's own.
 
     traffic: None where no proxy stands before the service.  run_key: makes the key of one session of a run.
-    source: of a gate's samples, instead of the one that its playbook names.
+    source: of a gate's samples, instead of the one that its playbook names.  hosts, excluded: what a run is for, and what it
+    leaves out.  sweep: mass cancel at the venues from here, None: no venue is known here.
     """
 
     fleet: str
@@ -95,12 +99,13 @@ class Site:
     runs: Path
     quarantine: Quarantine
     approvals: Approvals
+    exclusions: Exclusions
     bindings: Mapping[str, Envelope]
     overlay: Envelope | None
     overlay_number: int
     flags_off: Mapping[str, int]
     roster_number: int
-    policy_number: int
+    policy: Policy
     person: str
     signer: Signer
     progress: Tell
@@ -108,6 +113,8 @@ class Site:
     traffic: Traffic | None = None
     run_key: Callable[[], Signer] = RunKey.generate
     source: Callable[[GateSpec], Source] | None = None
+    excluded: tuple[Host, ...] = ()
+    sweep: Callable[[Sequence[str]], Sequence[Swept]] | None = None
 
     def source_for(self, gate: GateSpec) -> Source:
         """Where a gate's samples come from: as the playbook says, unless the site has its own."""

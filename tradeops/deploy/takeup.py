@@ -14,6 +14,7 @@ from tradeops.deploy.asked import settled_runs
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.ending import Ending, Setback
 from tradeops.deploy.journal import Journal, list_runs
+from tradeops.deploy.leftout import narrow
 from tradeops.deploy.past import Past, past_of
 from tradeops.deploy.plan import Plan, here
 from tradeops.deploy.preflight import close_all, open_all, survey
@@ -39,6 +40,9 @@ def abort(site: Site, journal: Journal) -> Ending:
 def _take_up(site: Site, journal: Journal, past: Past) -> Ending:
     plan, playbook = journal.plan(), journal.playbook()
     _refuse_settled(site, journal)
+    site = narrow(site, plan.excluded)
+    if past.setback is None:
+        site.exclusions.require(plan.excluded, site.policy, site.clock.wall_ns())
     sessions = open_all(site, playbook)
     try:
         facts = survey(site, sessions, playbook).facts

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from tradeops.checks.drift import FleetVerdict, Reading, read_hosts, verify
+from tradeops.checks.finding import Finding, Verdict, odd_first
 from tradeops.checks.proof import Expected
 from tradeops.contracts.identity import IdentityReport
 from tradeops.contracts.layout import SLOTS
+from tradeops.deploy.exclusion import Excluded
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Outcome
 from tradeops.fleet.ports import Agents, Controls, FanOut
@@ -39,3 +42,11 @@ def fleet_verdict(
         )
     )
     return verify(hosts, expected, readings, reports)
+
+
+def name_excluded(verdict: FleetVerdict, excluded: Iterable[Excluded], now_ns: int) -> FleetVerdict:
+    """A host whose exclusion stands is an open finding, whatever else is found of it."""
+    findings = dict(verdict.findings)
+    for each in excluded:
+        findings[each.host] = (Finding(each.host, "excluded", Verdict.NO, each.words(now_ns)), *findings.get(each.host, ()))
+    return replace(verdict, findings={name: findings[name] for name in odd_first(findings)})
