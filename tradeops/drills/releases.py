@@ -16,7 +16,7 @@ from tradeops.release.ledger import FlagLedger
 BROKEN: Final = 4
 """Does not come up: its configuration has a key that no trader knows."""
 NOISY: Final = 5
-"""Quotes nearer to the touch: about three times as many of its orders would trade at once, and are rejected."""
+"""Quotes nearer to fair: about three times as many of its orders would trade at once, and are rejected."""
 SLOW: Final = 6
 """Leaves a quarter of a second between two orders: more are wanted, and they wait."""
 IDLE: Final = 7
@@ -27,20 +27,20 @@ MEANING: Final = "The quoter's fair price is pulled from the mid towards the dec
 """Word for word as the trader's code has it (tradeops.trader.flags)."""
 
 USUAL: Final[Mapping[str, str]] = {
-    "requote": "300ms",  # calmer than the example, since eight hosts share this machine
-    "half_spread_ppm": "280",
+    "requote": "150ms",  # often enough for a canary to be judged in seconds
+    "half_spread_ppm": "150",
     "reversion_ppm": "800000",
     "mean_shift": "3",  # leans on the last second alone, and hard
     "improve": "true",
     "post_only": "true",
 }
-"""Of every version: with the flag on it goes inside the touch and may not take, so that one order in twenty is rejected by the venue."""
+"""Of every version: with the flag on it goes inside the touch and may not take, so that one order in ten is rejected by the venue."""
 SETTINGS: Final[Mapping[int, Mapping[str, str]]] = {
     1: {},
     2: {},
     3: {},
     BROKEN: {},
-    NOISY: {"half_spread_ppm": "110"},
+    NOISY: {"half_spread_ppm": "20"},
     SLOW: {"order_gap": "250ms"},
     IDLE: {"half_spread_ppm": "40000", "tolerance_ppm": "1000000"},
 }

@@ -97,17 +97,17 @@ def test_a_setting_that_the_example_does_not_have_is_an_error(monkeypatch: pytes
 
 
 def test_the_usual_release_is_rejected_now_and_then(usual: tuple[dict[str, int], list[int]]) -> None:
-    """Often enough for a comparison within half a minute, rarely enough for a limit of one in ten; nothing else goes wrong."""
+    """Often enough for a comparison within half a minute; nothing else goes wrong. Alone in its books more often than among eight."""
     counters, _ = usual
-    assert 0.03 < rejects(counters) < 0.08
+    assert 0.08 < rejects(counters) < 0.2
     assert counters[Counter.SIGNALS] / SECONDS / len(SEEDS) > 4
     assert counters[Counter.ERRORS] == counters[Counter.ORDERS_DENIED] == counters[Counter.ORDERS_UNKNOWN] == 0
 
 
-def test_the_noisy_release_is_rejected_about_three_times_as_often(tmp_path: Path, usual: tuple[dict[str, int], list[int]]) -> None:
-    """Alone as beside three usual ones in the same books, as a canary is; and it is at least as busy."""
+def test_the_noisy_release_is_rejected_far_more_often(tmp_path: Path, usual: tuple[dict[str, int], list[int]]) -> None:
+    """Alone as beside three usual ones in the same books; and it is at least as busy. Among eight, out of step, it is about threefold."""
     counters, _ = traded(tmp_path, NOISY)
-    assert 2.3 < rejects(counters) / rejects(usual[0]) < 4
+    assert 1.8 < rejects(counters) / rejects(usual[0]) < 4
     assert counters[Counter.SIGNALS] >= usual[0][Counter.SIGNALS]
     settings = [settings_of(config(tmp_path, version)) for version in (NOISY, USUAL, USUAL, USUAL)]
     names: tuple[str, ...] = (Counter.ORDERS_REJECTED, Counter.SIGNALS)
@@ -119,7 +119,7 @@ def test_the_noisy_release_is_rejected_about_three_times_as_often(tmp_path: Path
         for name in names:
             canary[name] += first[name]
             control[name] += sum(one[name] for one in others)
-    assert 2.3 < rejects(canary) / rejects(control) < 4
+    assert 1.8 < rejects(canary) / rejects(control) < 4
 
 
 def test_the_slow_release_places_its_orders_late(tmp_path: Path, usual: tuple[dict[str, int], list[int]]) -> None:
@@ -145,7 +145,7 @@ def test_with_the_idle_release_nothing_happens(tmp_path: Path) -> None:
 @pytest.mark.lab
 @pytest.mark.xdist_group("drill-releases")
 def test_real_processes_are_rejected_as_often(tmp_path: Path) -> None:
-    """Venue and trader as processes, five times as fast as in the demo: the noisy one beside the usual one, on the same market."""
+    """Venue and trader as processes, faster than in the demo: the noisy one beside the usual one, on the same market."""
     feed = {"kind": "generated", "quotes_per_s": 100}
     hosts = {}
     for version in (USUAL, NOISY):
@@ -161,11 +161,11 @@ def test_real_processes_are_rejected_as_often(tmp_path: Path) -> None:
         traders = {version: trader for version, (_, _, trader) in hosts.items()}
         for trader in traders.values():
             trader.when(lambda vitals: vitals.counters[Counter.ORDERS_SENT] > 1)
-        until(lambda: all((vitals := one.vitals()) and vitals.counters[Counter.SIGNALS] > 250 for one in traders.values()), 90)
+        until(lambda: all((vitals := one.vitals()) and vitals.counters[Counter.SIGNALS] > 400 for one in traders.values()), 90)
         found = {version: trader.vitals() for version, trader in traders.items()}
         noisy, usual = (found[version] for version in (NOISY, USUAL))
         assert noisy and usual
-        assert rejects(noisy.counters) > 2 * rejects(usual.counters)
+        assert rejects(noisy.counters) > 1.4 * rejects(usual.counters)
         assert {event["code"] for event in traders[NOISY].events("rejected")} == {"would_trade"}
     finally:
         for venue, hand, trader in hosts.values():
