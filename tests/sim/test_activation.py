@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.sim.drive import ACTIVATE, ROLLING, try_deploy
+from tests.sim.drive import ACTIVATE, ROLLING, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, Refused
 from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
@@ -16,7 +17,9 @@ from tradeops.contracts.codec import encode
 from tradeops.contracts.directive import ALL_HOSTS, SCHEMA, Directive, Verb
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Flag, Start
+from tradeops.contracts.status import MarkKind
 from tradeops.deploy.deploy import deploy, plan
+from tradeops.deploy.ending import Ending
 from tradeops.deploy.journal import list_runs
 from tradeops.deploy.takeup import abort
 
@@ -110,12 +113,22 @@ def test_a_host_that_drifts_between_waves_ends_the_activation(world: World) -> N
     assert ending and [end.host for end in ending.hosts if end.problem] == ["h8"]
 
 
-def test_a_path_that_nothing_goes_down_is_not_promoted(world: World) -> None:
-    """D07: zero hits on the canary: the other seven keep the flag off."""
+@pytest.mark.parametrize(("take_up", "left"), [(try_resume, 8), (try_abort, 0)])
+def test_a_path_that_nothing_goes_down_is_not_promoted(
+    world: World, take_up: Callable[[World], tuple[ExitCode, Ending | None]], left: int
+) -> None:
+    """D07, D10: zero hits are no data: the canary is held with the flag on and the other seven keep it off, until it is used or undone."""
     world.truth["h1"].faults.add("path_unused")
     code, ending = try_deploy(world, world.new, ACTIVATE)
-    assert (code, active(world)) == (ExitCode.BROUGHT_BACK, [])
-    assert ending and "not promoted" in ending.causes["h1"]
+    assert (code, active(world)) == (ExitCode.INCONCLUSIVE, ["h1"]), ending
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    assert ending and "nothing went down the path of rlp-7" in ending.title
+    assert [mark.kind for mark in world.truth["h1"].marks] == [MarkKind.HOLD]
+    assert [name for name, host in world.truth.items() if not host.trading()] == ["h1"]
+    world.truth["h1"].faults.clear()
+    code, ending = take_up(world)
+    assert (code, len(active(world))) == (ExitCode.PROVED, left), ending
+    assert all(host.trading() for host in world.truth.values())
 
 
 def test_a_release_that_ends_an_overlay_yet_to_come_is_refused(world: World) -> None:

@@ -16,6 +16,7 @@ from tradeops.contracts.metrics import flag_hits
 from tradeops.contracts.status import Status
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.judging import Undecided
 from tradeops.deploy.plan import Plan, StepPlan, here
 from tradeops.deploy.site import Site
 from tradeops.fleet.outcome import errors, values
@@ -80,14 +81,18 @@ def require_parity(crew: Crew) -> None:
 
 
 def require_exercised(crew: Crew, step: StepPlan) -> None:
-    """Something went down the path of each flag on the hosts that have it: else nothing is known of it. Raises PhaseFailed."""
+    """Something went down the path of each flag on the hosts that have it: else nothing is known of it.
+
+    Raises Undecided, PhaseFailed (somebody turned one off in the meantime), KillArrived.
+    """
     if not crew.plan.turns_on:
         return
     with crew.phase(EXERCISE, step.reached):
-        statuses = crew.site.controls.statuses(crew.hosts(step.reached), deadline_s=crew.playbook.deadlines.control)
-        idle = unexercised(values(statuses), crew.plan.turns_on)
-        said = f"nothing went down the path of {', '.join(idle)}: not promoted"
-        _tell(crew, EXERCISE, step.reached, {name: TradeopsError(said, where=name) for name in step.reached if idle})
+        found = values(phases.statuses(crew, step.reached))
+        off = {name: gone for name, status in found.items() if (gone := _not_in_force(status, crew.plan.turns_on))}
+        _tell(crew, EXERCISE, step.reached, {name: TradeopsError(f"{gone} is off here", where=name) for name, gone in off.items()})
+        if idle := unexercised(found, crew.plan.turns_on):
+            raise Undecided([f"nothing went down the path of {', '.join(idle)}"])
 
 
 def _tell(crew: Crew, phase: str, names: Sequence[str], failures: Mapping[str, TradeopsError]) -> None:
@@ -96,6 +101,10 @@ def _tell(crew: Crew, phase: str, names: Sequence[str], failures: Mapping[str, T
         crew.tell(phase, name, "failed" if name in failures else "done", failures[name].what if name in failures else "")
     if failures:
         raise PhaseFailed(phase, failures)
+
+
+def _not_in_force(status: Status, flags: Sequence[str]) -> str:
+    return ", ".join(flag for flag in flags if status.vitals and flag not in status.vitals.identity.flags)
 
 
 def unexercised(statuses: Mapping[str, Status], flags: Sequence[str]) -> tuple[str, ...]:
