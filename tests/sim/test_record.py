@@ -11,7 +11,7 @@ from tests.sim.drive import ROLLING, assert_truth, try_abort, try_deploy
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode
 from tradeops.deploy.deploy import deploy
-from tradeops.deploy.site import PhaseProgress, Progress
+from tradeops.deploy.site import Progress, Told
 
 TOUCHED = ("drain", "stop", "switch", "start", "prove", "smoke", "resume", "finish")
 
@@ -60,7 +60,7 @@ def test_a_run_whose_end_cannot_be_noted_is_not_proved(world: World) -> None:
     """A03: every host runs the release, and no journal says so: `verify` could not tell, so this is no exit 0."""
     site = world.site()
 
-    def told(progress: Progress | PhaseProgress) -> None:
+    def told(progress: Told) -> None:
         journal = site.runs / progress.run / "journal.jsonl"
         if isinstance(progress, Progress) and progress.phase == "unlock" and journal.is_file():
             journal.unlink()

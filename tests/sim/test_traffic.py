@@ -14,7 +14,7 @@ from tradeops.base.errors import ExitCode
 from tradeops.deploy.deploy import deploy
 from tradeops.deploy.leftout import LeaveOut
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.site import PhaseProgress, Progress
+from tradeops.deploy.site import Progress, Told
 from tradeops.fleet.share import Mode
 
 
@@ -39,7 +39,7 @@ def modes(world: World) -> set[Mode]:
     return {share.mode for proxy in proxies(world) for share in proxy.shares.values()}
 
 
-class Witness(list[Progress | PhaseProgress]):
+class Witness(list[Told]):
     """Notes what the proxies say of each host at the moment it is stopped."""
 
     def __init__(self, world: World) -> None:
@@ -47,7 +47,7 @@ class Witness(list[Progress | PhaseProgress]):
         self.world = world
         self.stops: list[list[tuple[Mode, int]]] = []
 
-    def append(self, step: Progress | PhaseProgress) -> None:
+    def append(self, step: Told) -> None:
         """A step of the run."""
         super().append(step)
         if isinstance(step, Progress) and (step.phase, step.state) == ("stop", "started"):

@@ -27,7 +27,7 @@ from tradeops.contracts.status import Health, Status
 from tradeops.deploy.approval import Approvals
 from tradeops.deploy.exclusion import Exclusions
 from tradeops.deploy.quarantine import Quarantine
-from tradeops.deploy.site import PhaseProgress, Progress, Site
+from tradeops.deploy.site import Site, Told
 from tradeops.fleet.fanout import SequentialFanOut
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
@@ -166,7 +166,7 @@ class World:
         self.truth = {f"h{n}": SimHost(f"h{n}", FLEET, self.clock, self.manifests) for n in range(1, hosts + 1)}
         self.ledger = SimLedger(on_intent=self._phase_begins)
         self.hooks: list[tuple[str, Callable[[], None]]] = []
-        self.seen: list[Progress | PhaseProgress] = []
+        self.seen: list[Told] = []
         self._ids = 0
         self.old = self.new = ""
         self.pids: dict[str, int] = {}

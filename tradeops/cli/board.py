@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.digest import short
+from tradeops.cli import gateview
 from tradeops.cli.marks import named
 from tradeops.cli.render import clean, styled
 from tradeops.cli.report import GOING, NO, YES, age
-from tradeops.deploy.site import PhaseProgress, Progress
+from tradeops.deploy.site import GateProgress, PhaseProgress, Told
 
 if TYPE_CHECKING:
     from tradeops.deploy.plan import Plan
@@ -85,7 +86,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Board:
-    """What a run has told so far. back: it failed, or was begun to be undone, and takes hosts back."""
+    """What a run has told so far. back: it failed, or was begun to be undone, and takes hosts back.  gate: while one judges."""
 
     command: str
     began_ns: int
@@ -94,6 +95,7 @@ class Board:
     span: Span | None = None
     back: bool = False
     passed: frozenset[str] = field(default_factory=frozenset)
+    gate: GateProgress | None = None
 
     def wave(self) -> int | None:
         """The wave that the run is in, from 0; None: none, or all hosts."""
@@ -114,8 +116,10 @@ def course_of(plan: Plan, run: str, command: str) -> Course:
     return Course(run, title, tuple(plan.wave(number) for number in range(plan.waves())))
 
 
-def after(board: Board, told: Progress | PhaseProgress, now_ns: int) -> Board:
+def after(board: Board, told: Told, now_ns: int) -> Board:
     """The board when the run has told this."""
+    if isinstance(told, GateProgress):
+        return replace(board, gate=told)
     if isinstance(told, PhaseProgress):
         return _after_phase(board, told, now_ns)
     before = board.steps.get(told.host, Step())
@@ -129,7 +133,7 @@ def _after_phase(board: Board, told: PhaseProgress, now_ns: int) -> Board:
     steps = dict(board.steps)
     if told.state == "begun":
         steps |= {host: Step(told.phase, BEGUN, now_ns) for host in told.hosts}
-        return replace(board, steps=steps, span=Span(told.phase, told.hosts, now_ns))
+        return replace(board, steps=steps, span=Span(told.phase, told.hosts, now_ns), gate=None)
     for host in told.hosts if told.state == "done" else told.problems:
         since_ns = steps[host].since_ns if host in steps else now_ns
         steps[host] = Step(told.phase, told.state, since_ns, now_ns - since_ns, _line(told.problems.get(host, "")))
@@ -173,8 +177,10 @@ def draw(board: Board, now_ns: int, *, width: int, height: int) -> Any:
     head = [_fold(line, width) for line in _head(board, now_ns)]
     foot = [_fold(line, width) for line in (f"next: {next_words(board)}", stop_words(board), KILL_HINT)]
     room = height - sum(len(part) for part in (*head, *foot)) - 4
+    gate = [*gateview.lines(board.gate, width, max(_ROWS_MIN, room - _ROWS_MIN - 2)), Text()] if board.gate else []
+    rows = _hosts(board, now_ns, max(_ROWS_MIN, room - len(gate)))
     lines = [Text(line, style="bold" if part is head[0] else "") for part in head for line in part]
-    return Group(*lines, Text(), _hosts(board, now_ns, max(_ROWS_MIN, room)), Text(), *(Text(line) for part in foot for line in part))
+    return Group(*lines, Text(), *gate, rows, Text(), *(Text(line) for part in foot for line in part))
 
 
 KILL_HINT = 'stop trading: `tradeops kill-switch --all --reason "..."`'
@@ -186,6 +192,9 @@ def _head(board: Board, now_ns: int) -> Iterable[str]:
         yield clean(board.course.title)
     if board.span is not None:
         where = f"{board.label()}{board.span.phase} on {named(board.span.hosts)}"
+        if board.gate:
+            yield f"{board.label()}gate: {gateview.headline(board.gate)}"
+            return
         yield f"{where}; {len(board.passed)} of {len(board.steps)} hosts through" if board.course and not board.back else where
 
 

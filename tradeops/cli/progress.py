@@ -11,16 +11,19 @@ from typing import Any
 
 from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.base.errors import TradeopsError
+from tradeops.cli import gateview
 from tradeops.cli.board import KILL_HINT, Board, Course, Step, after, course_of, draw
 from tradeops.cli.context import Context
 from tradeops.cli.marks import named
 from tradeops.cli.render import Printer
 from tradeops.cli.report import NO, UNKNOWN, age
 from tradeops.deploy.journal import Journal
-from tradeops.deploy.site import PhaseProgress, Progress
+from tradeops.deploy.site import GateProgress, PhaseProgress, Progress, Told
 
 ODD_S = 5.0
 """A host that a phase waits for this long is told of, with what it waits for."""
+GATE_S = 30.0
+"""A gate's evidence so far is told so often."""
 
 
 class RunProgress:
@@ -34,6 +37,7 @@ class RunProgress:
         self._screen = contextlib.ExitStack()
         self._board = Board(command, clock.monotonic_ns(), {host: Step() for host in hosts}, back=command == "runs abort")
         self._told: set[tuple[str, str]] = set()
+        self._gate_told_ns: int | None = None
         self.steps: list[dict[str, Any]] = []
 
     def __enter__(self) -> RunProgress:
@@ -45,7 +49,7 @@ class RunProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._screen.close()
 
-    def __call__(self, told: Progress | PhaseProgress) -> None:
+    def __call__(self, told: Told) -> None:
         """Called by the run."""
         with self._lock:
             now_ns = self._clock.monotonic_ns()
@@ -53,7 +57,7 @@ class RunProgress:
                 self._begin(told.run)
             label = self._board.label()
             self._board = after(self._board, told, now_ns)
-            lines = self._of_phase(told, label, now_ns) if isinstance(told, PhaseProgress) else self._of_host(told, now_ns)
+            lines = self._lines(told, label, now_ns)
         if not self._printer.watched:
             for line in lines:
                 self._printer.line(line)
@@ -71,9 +75,20 @@ class RunProgress:
             self._printer.line(f"run {run}: {course.title}, {len(steps)} hosts in {len(course.waves)} waves")
             self._printer.line(f"Ctrl-C stops the run; {KILL_HINT}")
 
+    def _lines(self, told: Told, label: str, now_ns: int) -> list[str]:
+        if isinstance(told, GateProgress):
+            return self._of_gate(told, label, now_ns)
+        return self._of_phase(told, label, now_ns) if isinstance(told, PhaseProgress) else self._of_host(told, now_ns)
+
+    def _of_gate(self, told: GateProgress, label: str, now_ns: int) -> list[str]:
+        if self._gate_told_ns is not None and now_ns - self._gate_told_ns < GATE_S * NS_PER_S:
+            return []
+        self._gate_told_ns = now_ns
+        return [self._line(now_ns, f"{label}gate: {gateview.one_line(told)}")]
+
     def _of_phase(self, told: PhaseProgress, label: str, now_ns: int) -> list[str]:
         if told.state == "begun":
-            self._told = set()
+            self._told, self._gate_told_ns = set(), None
             return []
         span = self._board.span
         took = age((now_ns - span.began_ns) / NS_PER_S) if span else ""

@@ -21,7 +21,10 @@ from tradeops.cli.large import large
 from tradeops.cli.report import GOING, NO, UNKNOWN, YES, Report, Table, error_document
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_PLAIN = str.maketrans({"✓": "+", "✗": "x", "–": "-", "→": ">", "…": "~", "·": ".", "×": "x", "µ": "u", GOING: ">", "█": "#", "▀": '"'})
+_PLAIN = str.maketrans(
+    {"✓": "+", "✗": "x", "–": "-", "→": ">", "…": "~", "·": ".", "×": "x", "µ": "u", GOING: ">", "█": "#", "▀": '"'}
+    | dict(zip("▁▂▃▄▅▆▇", "_.-~=+*", strict=True))
+)
 _STYLES = {YES: "green", NO: "bold red", UNKNOWN: "yellow", GOING: "cyan"}
 _WIDTH = 80
 _FRAMES_PER_S = 8

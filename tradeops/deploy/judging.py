@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -13,6 +13,7 @@ from tradeops.contracts.codec import decode
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.deploy.plan import StepPlan
+from tradeops.deploy.site import GateProgress
 from tradeops.deploy.watching import refuse_odd
 from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import Ruling, Trace, Verdict
@@ -91,26 +92,14 @@ def _poll(crew: Crew, number: int, spec: GateSpec, arms: Arms, past: Past | None
             return verdict, after
         if look:
             watched_s = _now_s(crew)
-            _show(crew, arms.canary, verdict)
+            _show(crew, arms, gate.trace(_title(crew, number)))
             phases.watch(crew)
             refuse_odd(crew, crew.plan.steps[number].reached)
 
 
-def _show(crew: Crew, canary: Mapping[str, str], verdict: Verdict) -> None:
-    for name in canary:
-        crew.tell(GATE, name, "started", words(verdict))
-
-
-def words(verdict: Verdict) -> str:
-    """One line: how far, what is missing, and how long that takes at the current rate."""
-    so_far = f"{verdict.exposure:g} of {verdict.exposure_min:g} events, {verdict.baked_s:.0f} of {verdict.bake_s:.0f} s"
-    numbers = [
-        f"{one.name} {one.canary.rate:.4g} beside {one.control.rate:.4g}"
-        for one in verdict.metrics
-        if one.canary and one.control and one.canary.rate is not None and one.control.rate is not None
-    ]
-    left = "" if verdict.needed_s is None else f", about {verdict.needed_s:.0f} s to go"
-    return "; ".join([f"{so_far}{left}", *numbers, verdict.why[0]])
+def _show(crew: Crew, arms: Arms, trace: Trace | None) -> None:
+    if trace is not None:
+        crew.site.progress(GateProgress(crew.run, tuple(arms.canary), tuple(arms.control), trace))
 
 
 def _record(crew: Crew, number: int, verdict: Verdict) -> None:

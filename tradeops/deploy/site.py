@@ -17,6 +17,7 @@ from tradeops.deploy.exclusion import Exclusions
 from tradeops.deploy.quarantine import Quarantine
 from tradeops.fleet.host import Host
 from tradeops.fleet.ports import Agents, Controls, FanOut, Traffic
+from tradeops.gates.evidence import Trace
 from tradeops.gates.sources.choose import source_of
 from tradeops.gates.sources.port import Source
 from tradeops.gates.spec import GateSpec
@@ -74,7 +75,18 @@ class PhaseProgress:
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
-Tell = Callable[[Progress | PhaseProgress], None]
+@dataclass(frozen=True)
+class GateProgress:
+    """What a gate has seen so far, for the screen. hosts: the canary's.  control: those beside it; none in the last wave."""
+
+    run: str
+    hosts: tuple[str, ...]
+    control: tuple[str, ...]
+    trace: Trace
+
+
+Told = Progress | PhaseProgress | GateProgress
+Tell = Callable[[Told], None]
 """Where a run tells what it does, from any of its threads."""
 
 

@@ -9,11 +9,16 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from tests.support.gaterun import SPEC, errors
+from tests.support.gates import ARMS, daemons, reading
 from tests.support.picture import TARGET
 from tests.support.picture import draw as draw_picture
 from tradeops.base.clock import NS_PER_S
 from tradeops.cli.board import WAITED_NS, Board, Course, Step, after, draw, next_words, stop_words
-from tradeops.deploy.site import PhaseProgress, Progress
+from tradeops.cli.gateview import headline, spark
+from tradeops.deploy.site import GateProgress, PhaseProgress, Progress, Told
+from tradeops.gates.evidence import Point
+from tradeops.gates.verdict import Gate
 
 HOSTS = ("h1", "h2", "h3", "h4")
 COURSE = Course("run-7", "trader 222222222222 (number 2) replaces 111111111111", (("h1",), ("h2", "h3"), ("h4",)))
@@ -29,7 +34,7 @@ def phase(name: str, state: str, *hosts: str, **problems: str) -> PhaseProgress:
     return PhaseProgress("run-7", name, hosts or HOSTS, state, problems)
 
 
-def play(*told: Progress | PhaseProgress, begin: Board | None = None) -> Board:
+def play(*told: Told, begin: Board | None = None) -> Board:
     """What was told, a second between each."""
     now = begin or board()
     for second, each in enumerate(told, 1):
@@ -139,6 +144,45 @@ def test_it_fits_every_terminal(width: int, height: int) -> None:
     assert "host-0500" in text
     assert "host-0007" in text
     assert "more" in text
+
+
+def judging(*, control: tuple[str, ...] = ("h2", "h3", "h4"), seconds: int = 40) -> GateProgress:
+    """What a gate tells of a canary with half as many errors again."""
+    fleet, gate, step = daemons(ARMS), Gate(SPEC, ARMS, bake_s=120.0, now_s=0.0), errors(15, 10)
+    for second in range(seconds):
+        gate.feed(reading(fleet, float(second)), float(second))
+        step(second, fleet)
+    trace = gate.trace("wave 1")
+    assert trace is not None
+    return GateProgress("run-7", ("h1",), control, trace)
+
+
+def test_under_a_gate_the_canary_is_shown_beside_the_control() -> None:
+    """Evidence so far, time and events still needed, a line per metric, the suspect first, with its course in bars."""
+    state = play(phase("gate", "begun", "h1"), judging())
+    lines = shown(state, height=30)
+    assert re.match(r"wave 1 of 3: gate: h1 beside 3 old: [\d,]+ of 300 events, 39 of 120 s", lines[2])
+    at = next(number for number, line in enumerate(lines) if line.startswith("metric"))
+    assert re.match(r"▸ error_rate +0\.01[45]\d* +0\.01\d* +[▁-█]{5,12} +[\d.]+ of 800$", lines[at + 1])
+    assert any(line.startswith("h1") for line in lines)
+    assert not any(line.startswith("metric") for line in shown(after(state, phase("drain", "begun", "h1"), 1)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 24), (30, 16), (200, 60)])
+def test_a_gate_leaves_room_for_the_hosts(width: int, height: int) -> None:
+    """The weightiest metrics, and the hosts that are under way."""
+    lines = shown(play(phase("stage", "done"), phase("gate", "begun", "h1"), judging()), width=width, height=height)
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= max(height, 26)
+    assert any(line.startswith("▸ err") for line in lines) and any(line.startswith("h1") for line in lines)
+
+
+def test_a_gate_that_has_hardly_begun_shows_what_it_does_not_know() -> None:
+    """No rate, no time to go; a last wave has nobody beside it."""
+    assert headline(judging(seconds=1)).startswith("h1 beside 3 old: 0 of 300 events, 0 of 120 s")
+    assert headline(judging(control=(), seconds=1)) == "h1 beside their own past: 0 of 300 events, 0 of 120 s"
+    assert spark(()) == ""
+    assert spark([Point(0.0, None, 1.0), Point(1.0, 0.0, 1.0), Point(2.0, 1.0, 1.0)]) == "▁█"
 
 
 def test_what_a_host_sends_moves_no_cursor() -> None:

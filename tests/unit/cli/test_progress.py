@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
-from tests.sim.drive import ROLLING
+from tests.sim.drive import CANARY, ROLLING
 from tests.sim.world import World
 from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.cli.progress import ODD_S, RunProgress
 from tradeops.cli.render import Printer
 from tradeops.deploy.deploy import deploy
+from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import PhaseProgress, Progress, Site
 
 
@@ -27,11 +29,11 @@ class Heard:
         return [line.partition(" s  ")[2] or line for line in self.err.getvalue().splitlines()]
 
 
-def run_in(world: World, heard: Heard, release: str) -> None:
+def run_in(world: World, heard: Heard, release: str, playbook: Playbook = ROLLING) -> None:
     """A deploy that tells its progress."""
     site: Site = world.site()
     with heard.progress as told:
-        deploy(Site(**{**site.__dict__, "progress": told}), release, ROLLING)
+        deploy(Site(**{**site.__dict__, "progress": told}), release, playbook)
 
 
 def test_a_deploy_tells_a_line_per_phase_and_wave(tmp_path: Path) -> None:
@@ -69,6 +71,19 @@ def test_a_host_that_keeps_a_phase_waiting_is_told_once(tmp_path: Path) -> None:
         heard.progress(Progress("r", "drain", "h1", "started", "3 orders working"))
         heard.clock.sleep_s(ODD_S)
     assert [line for line in heard.lines() if "orders" in line] == ["? h1: drain waits: 3 orders working"]
+
+
+def test_a_gate_is_told_now_and_then(tmp_path: Path) -> None:
+    """Its evidence so far in one line, every half minute."""
+    world = World(tmp_path)
+    run_in(world, Heard(tuple(world.truth), tmp_path / "runs", world.clock), world.release(1))
+    world.clock.sleep_s(60)
+    heard = Heard(tuple(world.truth), tmp_path / "runs", world.clock)
+    run_in(world, heard, world.release(2), CANARY)
+    gates = [line for line in heard.lines() if "gate: h" in line]
+    assert len(gates) == 4, "once in each of four steps of twenty seconds"
+    assert re.match(r"wave 1 of 5: gate: h1 beside 7 old: \d+ of 100 events, 4 of 20 s, about 16.0 s to go; error_rate 0.0", gates[0])
+    assert re.search(r"gate: h5 h6 h7 h8 beside their own past: .* of 200 against it; ", gates[3])
 
 
 def test_a_kill_that_cuts_a_phase_short_is_no_failure_of_a_host(tmp_path: Path) -> None:
