@@ -5,7 +5,6 @@ The commands are run as a person would run them, as processes of their own, so t
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -17,13 +16,19 @@ from typing import Any
 from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.base.digest import short
 from tradeops.base.errors import ExitCode
-from tradeops.fleet.inventory import load_fleet
+from tradeops.deploy.journal import list_runs
+from tradeops.fleet.control import HttpControls
+from tradeops.fleet.inventory import Fleet, load_fleet
+from tradeops.fleet.outcome import errors, values
 from tradeops.release.store import Store
 
 ACT_TIMEOUT_S = 180.0
 RELEASE = "RELEASE"
 """Stands in an act's argv for the id of the release with the act's number."""
-_TAIL_LINES = 12
+RUN = "RUN"
+"""Stands in an act's argv for the id of the newest run."""
+_TAIL_LINES = 16
+_STATUS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class Stage:
         began_ns = self.clock.monotonic_ns()
         finished = self.run(argv)
         seconds = (self.clock.monotonic_ns() - began_ns) / NS_PER_S
-        words = (finished.stdout + finished.stderr).rstrip()
+        words = (finished.stderr + finished.stdout).rstrip()  # progress, then the result
         for line in words.splitlines()[-_TAIL_LINES:]:
             self.tell(f"  {line}")
         problem = self._problem(act, finished.returncode, words)
@@ -128,11 +133,18 @@ class Stage:
         return Done(act, spell(argv), finished.returncode, seconds, problem)
 
     def _argv(self, act: Act) -> tuple[str, ...]:
-        if act.release is None:
-            return act.argv
-        found = Store(load_fleet(self.folder / "fleet.yml").state.releases).list()
-        release = next(short(one.id) for one in found if one.manifest.predicate.number == act.release)
-        return tuple(release if word == RELEASE else word for word in act.argv)
+        stands_for = {RELEASE: self._release, RUN: self._run}
+        return tuple(stands_for[word](act) if word in stands_for else word for word in act.argv)
+
+    def _release(self, act: Act) -> str:
+        found = Store(self._fleet().state.releases).list()
+        return next(short(one.id) for one in found if one.manifest.predicate.number == act.release)
+
+    def _run(self, _: Act) -> str:
+        return list_runs(self._fleet().state.runs)[-1].run
+
+    def _fleet(self) -> Fleet:
+        return load_fleet(self.folder / "fleet.yml")
 
     def _problem(self, act: Act, exit_code: int, words: str) -> str:
         if exit_code != act.expected:
@@ -143,13 +155,12 @@ class Stage:
         return problem or (act.check(self) if act.check else "")
 
     def _trading_problem(self, expected: int) -> str:
-        """Ask the fleet itself how many hosts trade."""
-        answer = self.run(["status", "--json"])
-        try:
-            hosts = json.loads(answer.stdout)["hosts"]
-            trading = sum(bool(host["trading"]) for host in hosts)
-        except (ValueError, KeyError, TypeError):
-            return f"status cannot be read: {answer.stdout[:200]}{answer.stderr[:200]}"
+        """Ask every guard whether its host trades."""
+        fleet = self._fleet()
+        outcomes = HttpControls(fleet.state.tls, self.clock).statuses(fleet.hosts, deadline_s=_STATUS_S)
+        if silent := errors(outcomes):
+            return "; ".join(f"{name}: {error.what}" for name, error in silent.items())
+        trading = sum(status.trading for status in values(outcomes).values())
         return "" if trading == expected else f"{trading} hosts trade, {expected} expected"
 
 

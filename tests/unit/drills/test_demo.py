@@ -9,11 +9,14 @@ from typing import Any
 
 import typer
 
+from tests.support.console import write_fleet
 from tradeops.base.clock import VirtualClock
 from tradeops.base.errors import ExitCode
 from tradeops.cli.app import command_line
-from tradeops.drills.demo import acts
-from tradeops.drills.story import Act, Stage, on_a_lab
+from tradeops.deploy.playbook import load_playbook
+from tradeops.drills.demo import acts, prepare
+from tradeops.drills.story import RUN, Act, Stage, on_a_lab
+from tradeops.fleet.inventory import load_fleet
 
 
 class Scripted(Stage):
@@ -36,12 +39,37 @@ def _play(stage: Stage, *, keep: bool = False, prepared: list[Path] | None = Non
 
 
 def test_every_act_is_a_command_of_the_tool_and_the_story_has_its_turns() -> None:
-    """Refused with nothing touched, brought back, found out: each once; everything else ends well."""
+    """Refused with nothing touched, brought back, caught by the gate, held without data, found out; everything else ends well."""
     root: Any = typer.main.get_command(command_line())
     for act in acts():
         assert root.get_command(None, act.argv[0]) is not None, act.name
     turns = [act.expected for act in acts() if act.expected is not ExitCode.PROVED]
-    assert turns == [ExitCode.PREFLIGHT, ExitCode.BROUGHT_BACK, ExitCode.DRIFT]
+    assert turns == [ExitCode.PREFLIGHT, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK, ExitCode.INCONCLUSIVE, ExitCode.DRIFT]
+
+
+def test_its_canaries_are_judged_by_playbooks_that_lie_beside_its_fleet(tmp_path: Path) -> None:
+    """D10, D11: by time and events, beside a control group; held when nothing comes, and by no other name than the acts say."""
+    write_fleet(tmp_path)
+    prepare(tmp_path, now_ns=1)
+    asked = {act.argv[act.argv.index("--playbook") + 1] for act in acts() if "--playbook" in act.argv}
+    assert len(asked) == 2
+    for name in asked:
+        book = load_playbook(tmp_path / "playbooks" / f"{name}.yml")
+        first = book.steps[0]
+        assert (book.name, first.hosts, first.flow, book.on_inconclusive.then) == (name, "1", "10%", "hold")
+        assert first.bake > 0 and first.events > 0 and book.gate is not None
+
+
+def test_an_act_may_name_the_newest_run(tmp_path: Path) -> None:
+    """What a held canary is ended by."""
+    stage = Scripted(tmp_path, {})
+    write_fleet(tmp_path)
+    runs = load_fleet(tmp_path / "fleet.yml").state.runs
+    for run in ("20260101000000-aaaaaa", "20260102000000-bbbbbb"):
+        (runs / run).mkdir(parents=True)
+        (runs / run / "plan.json").write_text("{}")
+    stage.play([Act("end", "End it.", ("runs", "abort", RUN))])
+    assert stage.asked == [("runs", "abort", "20260102000000-bbbbbb")]
 
 
 def test_an_act_is_told_as_it_is_promised(tmp_path: Path) -> None:
