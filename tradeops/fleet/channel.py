@@ -47,13 +47,19 @@ class Finished:
 
 
 @contextmanager
-def cut_after(seconds: float, cut: Callable[[], None]) -> Iterator[None]:
-    """Call `cut` from another thread unless the block ends within `seconds`: for calls that know no timeout."""
-    timer = threading.Timer(seconds, cut)
+def cut_after(seconds: float, cut: Callable[[], None]) -> Iterator[threading.Event]:
+    """Call `cut` from another thread unless the block ends within `seconds`: for calls that know no timeout. Yields: set once it was cut."""
+    was_cut = threading.Event()
+
+    def end_it() -> None:
+        was_cut.set()
+        cut()
+
+    timer = threading.Timer(seconds, end_it)
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield was_cut
     finally:
         timer.cancel()
 
@@ -94,15 +100,16 @@ class Channel:
     def write(self, data: bytes | memoryview, timeout_s: float) -> None:
         """Send all of `data` in slices. Raises ChannelBroken when a slice is not taken within `timeout_s`."""
         view = memoryview(data)
+        silence = f"took no more data for {timeout_s:g} s"
         self._raw.settimeout(timeout_s)
         while view:
             try:
-                with cut_after(timeout_s, self._cut):
+                with cut_after(timeout_s, self._cut) as cut:
                     sent = self._raw.send(bytes(view[:SLICE_BYTES]))
             except self._breaks as error:
-                raise self._broken(_why(error, f"took no more data for {timeout_s:g} s")) from None
+                raise self._broken(_why(error, silence, cut=cut.is_set())) from None
             if sent == 0:
-                raise self._broken("it closed the stream")
+                raise self._broken(f"it {silence}" if cut.is_set() else "it closed the stream")
             self.bytes_sent += sent
             view = view[sent:]
 
@@ -113,10 +120,10 @@ class Channel:
         """
         end_ns = self._clock.monotonic_ns() + int(timeout_s * NS_PER_S)
         try:
-            with cut_after(timeout_s, self._cut):
+            with cut_after(timeout_s, self._cut) as cut:
                 self._raw.shutdown_write()
         except self._breaks as error:
-            raise self._broken(_why(error, f"did not end within {timeout_s:g} s")) from None
+            raise self._broken(_why(error, f"did not end within {timeout_s:g} s", cut=cut.is_set())) from None
         while self._fill(max(0.001, (end_ns - self._clock.monotonic_ns()) / NS_PER_S), timeout_s):
             if len(self._buffer) > output_max:
                 raise self._broken(f"it wrote more than {output_max} bytes")
@@ -177,7 +184,8 @@ def printable(text: str, *, chars_max: int) -> str:
     return "".join(char for char in " ".join(text.split()) if char.isprintable())[-chars_max:]
 
 
-def _why(error: Exception, silence: str) -> str:
-    if isinstance(error, TimeoutError):
+def _why(error: Exception, silence: str, *, cut: bool = False) -> str:
+    """cut: the connection broke because we cut it, after that silence."""
+    if cut or isinstance(error, TimeoutError):
         return f"it {silence}"
     return f"the connection broke: {error}" if str(error) else "the connection broke"
