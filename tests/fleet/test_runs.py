@@ -92,6 +92,8 @@ def test_abort_after_the_operator_was_killed(fleet: FleetLab, phase: str) -> Non
         fleet.heal_all()
     fleet.must("runs", "abort", runs[0])
     fleet.must("verify")
+    if phase == "prove":
+        fleet.must("resume", "--all", "--reason", "the two were cut off from their venue too")
     assert fleet.trading() == set(fleet.names())
 
 

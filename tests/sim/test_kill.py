@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from tradeops.checks.finding import Verdict
 from tradeops.contracts.directive import ALL_HOSTS, Scope, Verb
 from tradeops.deploy.asked import expected_hosts
 from tradeops.safety.directives import compose, cosign, read, sign
-from tradeops.safety.kill import KillReport, Roads, Swept, kill
+from tradeops.safety.kill import KillReport, Roads, Sweeping, Swept, kill
 from tradeops.safety.permit import halts_to_end, kills_to_end, refusals, require_proved
 
 
@@ -28,9 +27,7 @@ def world(tmp_path: Path) -> World:
     return world
 
 
-def strike(
-    world: World, *, deadline_s: float = 5.0, scope: Scope = Scope(), sweep: Callable[[Sequence[str]], Sequence[Swept]] | None = None
-) -> KillReport:
+def strike(world: World, *, deadline_s: float = 5.0, scope: Scope = Scope(), sweep: Sweeping | None = None) -> KillReport:
     """Kill the whole fleet."""
     site = world.site()
     directive = compose(Verb.KILL, id=world.new_id(), fleet=FLEET, hosts=(ALL_HOSTS,), reason="drill", now_ns=0, scope=scope)
@@ -89,7 +86,7 @@ def test_a_display_that_fails_ends_neither_road_nor_report(world: World) -> None
 def test_the_venue_confirms_clear_for_a_blocked_host_without_a_guard(world: World) -> None:
     """K04: latched over SSH and cancelled at the venue from here, the host is confirmed without its guard."""
     world.truth["h8"].faults.add("guard_dead")
-    report = strike(world, sweep=lambda hosts: [Swept(host, 0) for host in hosts])
+    report = strike(world, sweep=lambda hosts, _: [Swept(host, 0) for host in hosts])
     assert report.exit_code == ExitCode.PROVED
 
 
@@ -97,7 +94,7 @@ def test_the_venue_does_not_confirm_a_host_that_may_still_send(world: World) -> 
     """K08: zero working orders on a host that is not blocked is not the end; an unknown count is none either."""
     world.truth["h3"].faults.add("ssh_hang")
     answers = iter([Swept("h3", 0), Swept("h3", None, "the drop copy does not answer")])
-    report = strike(world, sweep=lambda _: [next(answers, Swept("h3", 0))])
+    report = strike(world, sweep=lambda *_: [next(answers, Swept("h3", 0))])
     assert report.exit_code == ExitCode.KILL_INCOMPLETE
     assert report.hosts[0].clear_ms is None
     assert "drop copy" in report.hosts[0].problems["venue"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from tradeops.fleet.ports import Controls, Traffic
     from tradeops.fleet.ssh import Ssh
     from tradeops.record.audit import Audit
+    from tradeops.record.urgent import Urgent
     from tradeops.release.store import Store
-    from tradeops.safety.kill import Swept
+    from tradeops.safety.kill import Sweeping, Swept
 
 _ENVELOPE_BYTES_MAX = 4 << 20
 
@@ -208,6 +209,12 @@ class Context:
         redeem(audit, self.spills)
         return audit
 
+    def urgent(self) -> Urgent:
+        """The audit chain for what only stops: it never waits for the disk, and `settle` says what is still owed."""
+        from tradeops.record.urgent import Urgent
+
+        return Urgent(self.audit_as(self.person), clock=self.clock, actor=self.person, spills=self.spills)
+
     @property
     def spills(self) -> tuple[Path, ...]:
         """Where a kill leaves its records when the chain cannot be written."""
@@ -272,13 +279,13 @@ class Context:
 
         return Exclusions(self.fleet.state.exclusions)
 
-    def sweep(self, session: str, scope: Scope) -> Callable[[Sequence[str]], Sequence[Swept]]:
+    def sweep(self, session: str, scope: Scope) -> Sweeping:
         """Mass cancel at the venues from here; its libraries are loaded only when a host is not confirmed."""
 
-        def cancel(names: Sequence[str]) -> Sequence[Swept]:
+        def cancel(names: Sequence[str], limit_s: float) -> Sequence[Swept]:
             from tradeops.safety.venues import Sweep, secret_here
 
-            return Sweep(self.fleet.bindings, secret_here, session, scope, self.clock).run(names)
+            return Sweep(self.fleet.bindings, secret_here, session, scope, self.clock).run(names, limit_s)
 
         return cancel
 

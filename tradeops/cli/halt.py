@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tradeops.contracts.directive import Directive, Verb
     from tradeops.contracts.status import Status
     from tradeops.fleet.host import Host
+    from tradeops.record.audit import Log
+    from tradeops.record.urgent import Urgent
     from tradeops.safety.desk import Desk, Taken
 
 
@@ -31,7 +33,7 @@ def halt(ctx: typer.Context, reason: Reason, all_hosts: All = False, host: Hosts
         heard = values(c.controls.statuses(c.fleet.hosts, deadline_s=c.fleet.deadlines.control))
         trading = {name: status.trading for name, status in heard.items()}
         require_floor("halt", [each.name for each in hosts], trading, c.fleet.hosts_declared, typed=count)
-    taken = send(c, hosts, directive(c, Verb.HALT, hosts, reason))
+    taken = send(c, hosts, directive(c, Verb.HALT, hosts, reason), c.urgent())
     return report(c, taken, "halted", lambda name: name not in taken.trading())
 
 
@@ -69,20 +71,22 @@ def directive(c: Context, verb: Verb, hosts: tuple[Host, ...], reason: str, *, e
     return compose(verb, id=c.new_id(), fleet=c.fleet.name, hosts=names, reason=reason, now_ns=c.clock.wall_ns(), ends=ends, args=args)
 
 
-def desk(c: Context) -> Desk:
-    """Where it goes out from."""
+def desk(c: Context, log: Log | None = None) -> Desk:
+    """Where it goes out from. log: where it is recorded [the audit chain; it is not sent when that cannot be written]."""
     from tradeops.safety.desk import Desk
 
-    return Desk(c.controls, c.audit, c.fleet.deadlines.control)
+    return Desk(c.controls, log or c.audit, c.fleet.deadlines.control)
 
 
-def send(c: Context, hosts: tuple[Host, ...], order: Directive) -> Taken:
-    """Sign with one key, send, require that every host took it."""
+def send(c: Context, hosts: tuple[Host, ...], order: Directive, log: Urgent | None = None) -> Taken:
+    """Sign with one key, send, require that every host took it. log: see `desk`; what it still owes is told."""
     from tradeops.safety.desk import order as deliver
     from tradeops.safety.desk import require_taken
     from tradeops.safety.directives import sign
 
-    taken = deliver(desk(c), hosts, order, sign(order, c.signer))
+    taken = deliver(desk(c, log), hosts, order, sign(order, c.signer))
+    for owed in log.settle() if log else ():
+        c.printer.line(owed.words())
     require_taken(taken, len(hosts))
     return taken
 

@@ -74,7 +74,6 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     """named: these hosts and no others.  number: of the roster here."""
     from tradeops.cli.killboard import KillProgress
     from tradeops.contracts.directive import ALL_HOSTS, Verb
-    from tradeops.record.urgent import Urgent
     from tradeops.safety.directives import compose, sign
     from tradeops.safety.kill import Roads, kill
     from tradeops.safety.muster import Muster
@@ -90,7 +89,7 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
         scope=scope,
     )
     envelope: Envelope = sign(directive, c.signer)
-    urgent = Urgent(c.audit_as(c.person), clock=c.clock, actor=c.person, spills=c.spills)
+    urgent = c.urgent()
     ticket = urgent.intent("kill", hosts=names, detail={"id": directive.id, "reason": directive.reason, "scope": scope})
     muster = None if named else Muster(c.policy_here, number)
     roads = Roads(c.controls, _WhenNeeded(c), c.fan_out, c.clock, c.sweep(f"kill-{directive.id}", scope), muster)
@@ -105,7 +104,7 @@ def _kill(c: Context, hosts: tuple[Host, ...], scope: Scope, reason: str, deadli
     owed = urgent.settle()
     lines = [f"{host} is not in the fleet file here: {source} names it, and it was killed too" for host, source in done.found.items()]
     lines += [f"hosts may be missing here: {done.unread}"] if done.unread else []
-    lines += [f"not yet in the audit log: {each.meant} of {each.verb}: {each.why}" for each in owed]
+    lines += [each.words() for each in owed]
     return _report(done, reason, scope, lines, lambda: _leave_heads(c, hosts))
 
 

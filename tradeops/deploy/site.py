@@ -21,7 +21,7 @@ from tradeops.gates.evidence import Trace
 from tradeops.gates.sources.choose import source_of
 from tradeops.gates.sources.port import Source
 from tradeops.gates.spec import GateSpec
-from tradeops.safety.kill import Swept
+from tradeops.safety.kill import Sweeping
 
 
 class Releases(Protocol):
@@ -126,7 +126,7 @@ class Site:
     run_key: Callable[[], Signer] = RunKey.generate
     source: Callable[[GateSpec], Source] | None = None
     excluded: tuple[Host, ...] = ()
-    sweep: Callable[[Sequence[str]], Sequence[Swept]] | None = None
+    sweep: Sweeping | None = None
 
     def source_for(self, gate: GateSpec) -> Source:
         """Where a gate's samples come from: as the playbook says, unless the site has its own."""

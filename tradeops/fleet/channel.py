@@ -48,7 +48,7 @@ class Finished:
 
 @contextmanager
 def cut_after(seconds: float, cut: Callable[[], None]) -> Iterator[threading.Event]:
-    """Call `cut` from another thread unless the block ends within `seconds`: for calls that know no timeout. Yields: set once it was cut."""
+    """Call `cut` from another thread unless the block ends in time: for calls that know no timeout. Yields: set once it was cut."""
     was_cut = threading.Event()
 
     def end_it() -> None:

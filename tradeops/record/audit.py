@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -64,6 +64,32 @@ class Pair:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
+class Log(Protocol):
+    """Where acts are recorded: `Audit`, whose failure stops the act, or `Urgent`, which never does."""
+
+    def intent(self, verb: str, *, run: str | None = None, hosts: Sequence[str] = (), detail: Mapping[str, Any] | None = None) -> int:
+        """Record what is about to be done; returns what `outcome` names it by."""
+        ...
+
+    def outcome(self, intent: int, result: str, *, detail: Mapping[str, Any] | None = None) -> None:
+        """Record what came of it."""
+        ...
+
+
+@contextmanager
+def paired(
+    log: Log, verb: str, *, run: str | None = None, hosts: Sequence[str] = (), detail: Mapping[str, Any] | None = None
+) -> Iterator[Pair]:
+    """Intent before the block, outcome after it, whatever ends it."""
+    pair = Pair(log.intent(verb, run=run, hosts=hosts, detail=detail))
+    try:
+        yield pair
+    except BaseException as error:
+        log.outcome(pair.intent, type(error).__name__, detail={**pair.detail, "error": str(error)})
+        raise
+    log.outcome(pair.intent, pair.result, detail=pair.detail)
+
+
 class Audit:
     """One log file. Any number of processes and threads may write to it; each row is flushed to disk before the call returns."""
 
@@ -89,14 +115,9 @@ class Audit:
     def pair(
         self, verb: str, *, run: str | None = None, hosts: Sequence[str] = (), detail: Mapping[str, Any] | None = None
     ) -> Iterator[Pair]:
-        """Intent before the block, outcome after it, whatever ends it. Raises NotRecorded before anything is done."""
-        pair = Pair(self.intent(verb, run=run, hosts=hosts, detail=detail))
-        try:
+        """See `paired`. Raises NotRecorded before anything is done."""
+        with paired(self, verb, run=run, hosts=hosts, detail=detail) as pair:
             yield pair
-        except BaseException as error:
-            self.outcome(pair.intent, type(error).__name__, detail={**pair.detail, "error": str(error)})
-            raise
-        self.outcome(pair.intent, pair.result, detail=pair.detail)
 
     def head(self) -> tuple[str, int, str]:
         """(chain, number, hash) of the newest row: what witnesses keep (A02). Begins the chain when there is none yet."""

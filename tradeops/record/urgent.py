@@ -35,6 +35,10 @@ class Owed(msgspec.Struct, frozen=True):
     detail: dict[str, Any]
     why: str
 
+    def words(self) -> str:
+        """For a person."""
+        return f"not yet in the audit log: {self.meant} of {self.verb}: {self.why}"
+
 
 class Urgent:
     """Records beside an act that must not wait: one thread writes, in order, however long the disk takes.

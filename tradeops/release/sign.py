@@ -17,6 +17,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
 from tradeops.base.errors import SignatureInvalid, TradeopsError, UsageError
 from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.signature import Signer, fingerprint, normalise, verify
@@ -66,8 +69,20 @@ class FileSigner:
         """The armored signature. Raises TradeopsError when the key cannot be used."""
         # ssh-keygen asks the agent first, and for as long as that is silent: not where the file alone will do.
         private = self._path.with_suffix("") if self._path.suffix == ".pub" else self._path
-        environ = _without_agent(self._environ) if _is_plain(private) else _with_living_agent(self._environ)
-        return _sign(self._path, message, purpose, self.public_line, environ)
+        if _is_plain(private):
+            return _sign(self._path, message, purpose, self.public_line, _without_agent(self._environ))
+        try:
+            return _sign(self._path, message, purpose, self.public_line, _with_living_agent(self._environ))
+        except SignatureInvalid:
+            raise
+        except TradeopsError as error:
+            if error.next:
+                raise
+            raise UsageError(
+                f"the key is locked, or not in your agent: {error.what}",
+                where=error.where,
+                next="`ssh-add` it to a running agent, or sign at a terminal",
+            ) from None
 
 
 class AgentSigner:
@@ -90,7 +105,7 @@ class MemorySigner:
 
     def __init__(self, private_text: str, environ: Mapping[str, str]) -> None:
         """Raises UsageError when it is no private key without a passphrase."""
-        self._text = private_text.strip() + "\n"
+        self._text = _openssh(private_text.strip()) + "\n"
         self._environ = _without_agent(environ)
         with _held(self._text) as (path, fd):
             try:
@@ -104,6 +119,17 @@ class MemorySigner:
         """The armored signature. Raises TradeopsError when the key cannot be used."""
         with _held(self._text) as (path, fd):
             return _sign(path, message, purpose, self.public_line, self._environ, fd)
+
+
+def _openssh(text: str) -> str:
+    """A private key of another format in OpenSSH's, the only one that ssh-keygen signs with from memory; anything else as it is."""
+    if text.startswith(_OPENSSH):
+        return text
+    try:
+        key = load_pem_private_key(text.encode(), None)
+        return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode().strip()
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # no key, protected, or of a kind that SSH does not know
+        return text
 
 
 @contextmanager

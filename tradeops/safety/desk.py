@@ -13,7 +13,7 @@ from tradeops.contracts.status import Status
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome
 from tradeops.fleet.ports import Controls
-from tradeops.record.audit import Audit
+from tradeops.record.audit import Log, paired
 from tradeops.safety.permit import refusals, require_proved
 
 WAIT_MS = 2000
@@ -24,10 +24,10 @@ START_WAIT_MS = 4000
 
 @dataclass(frozen=True)
 class Desk:
-    """Where directives go out from. deadline_s: of one request to all hosts."""
+    """Where directives go out from. log: what only stops is recorded when it can be.  deadline_s: of one request to all hosts."""
 
     controls: Controls
-    audit: Audit
+    log: Log
     deadline_s: float
 
 
@@ -56,8 +56,8 @@ class Taken:
 def order(desk: Desk, hosts: Sequence[Host], directive: Directive, envelope: Envelope, *, verdict: FleetVerdict | None = None) -> Taken:
     """Record, send, and read back a halt, resume, or permit.
 
-    verdict: with a permit, that every host is proved (K07). Raises Refused when it is not; NotRecorded when nothing can
-    be written (A03): then nothing was sent. Hosts that did not take it are in the answer, not raised.
+    verdict: with a permit, that every host is proved (K07). Raises Refused when it is not; NotRecorded when the desk's log
+    cannot be written and is not an urgent one (A03): then nothing was sent. Hosts that did not take it are in the answer, not raised.
     """
     if directive.verb is Verb.PERMIT:
         if verdict is None:
@@ -65,7 +65,7 @@ def order(desk: Desk, hosts: Sequence[Host], directive: Directive, envelope: Env
         require_proved(verdict)
     names = [host.name for host in hosts]
     detail = {"id": directive.id, "reason": directive.reason, "ends": list(directive.ends), "scope": directive.scope}
-    with desk.audit.pair(directive.verb.value, hosts=names, detail=detail) as pair:
+    with paired(desk.log, directive.verb.value, hosts=names, detail=detail) as pair:
         wait_ms = START_WAIT_MS if directive.verb in (Verb.PERMIT, Verb.RESUME) else WAIT_MS
         replies = desk.controls.direct(hosts, envelope, deadline_s=desk.deadline_s + wait_ms / 1000, wait_ms=wait_ms)
         whole_halt = directive.verb is Verb.HALT and directive.scope.everything()

@@ -48,9 +48,12 @@ class Swept:
     problem: str = ""
 
 
+Sweeping = Callable[[Sequence[str], float], Sequence[Swept]]
+
+
 @dataclass(frozen=True)
 class Roads:
-    """How a kill travels. sweep: mass cancel at the venues from here, None: no venue is known here.
+    """How a kill travels. sweep: mass cancel at the venues from here, within seconds; None: no venue is known here.
 
     muster: by what a newer roster is known and believed, None: the hosts were named, and no others are meant.
     """
@@ -59,7 +62,7 @@ class Roads:
     agents: Agents
     fan_out: FanOut
     clock: Clock
-    sweep: Callable[[Sequence[str]], Sequence[Swept]] | None = None
+    sweep: Sweeping | None = None
     muster: Muster | None = None
 
 
@@ -346,17 +349,17 @@ def _ssh(roads: Roads, board: Board, envelope: Envelope, deadline_s: float, flee
             roads.clock.sleep_s(_POLL_S)
 
 
-def _venues(roads: Roads, sweep: Callable[[Sequence[str]], Sequence[Swept]], board: Board, deadline_s: float, fleet_size: int) -> None:
+def _venues(roads: Roads, sweep: Sweeping, board: Board, deadline_s: float, fleet_size: int) -> None:
     """Cancel at the venues for the hosts that are not confirmed by then, until they are or time is up."""
     wait_s = VENUES_AFTER_S + GRACE_PER_HOST_S * fleet_size
     while board.not_confirmed() and board.elapsed_s() < min(wait_s, deadline_s):
         roads.clock.sleep_s(_POLL_S)
-    while board.elapsed_s() < deadline_s:
+    while (left_s := deadline_s - board.elapsed_s()) > 0:
         hosts = [host.name for host in board.not_confirmed()]
         if not hosts:
             return
         open_hosts = {host.name for host in board.not_blocked()}
-        for swept in sweep(hosts):
+        for swept in sweep(hosts, left_s):
             board.swept(swept, blocked_before=swept.host not in open_hosts)
         roads.clock.sleep_s(_VENUE_POLL_S)
 

@@ -19,35 +19,36 @@ from tradeops.wire.session import SessionConfig
 
 _TIMEOUTS = Timeouts(connect_s=2.0, logon_s=2.0, beat_s=0.5, silence_s=2.0)
 _ANSWER_S = 2.0
-_HOST_S = 6.0
+HOST_S = 6.0
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """bindings: by host.  secret: the value behind a secret's name on this machine, None: not here.  session: a name of its own.
-
-    host_s: how long one host's venues may take."""
+    """bindings: by host.  secret: the value behind a secret's name on this machine, None: not here.  session: a name of its own."""
 
     bindings: Mapping[str, Binding]
     secret: Callable[[str], bytes | None]
     session: str
     scope: Scope
     clock: Clock
-    host_s: float = _HOST_S
 
-    def run(self, hosts: Sequence[str]) -> list[Swept]:
-        """Cancel what these hosts have working, then ask the drop copies what is left. Never raises for one host's sake."""
-        return asyncio.run(self._all([host for host in hosts if host in self.bindings]))
+    def run(self, hosts: Sequence[str], limit_s: float) -> list[Swept]:
+        """Cancel what these hosts have working, then ask the drop copies what is left. Never raises for one host's sake.
 
-    async def _all(self, hosts: Sequence[str]) -> list[Swept]:
-        return list(await asyncio.gather(*(self._host(host) for host in hosts)))
+        limit_s: at most, for all of it; one host's venues are waited for no longer than HOST_S.
+        """
+        host_s = min(HOST_S, limit_s)
+        return asyncio.run(self._all([host for host in hosts if host in self.bindings], host_s))
 
-    async def _host(self, host: str) -> Swept:
+    async def _all(self, hosts: Sequence[str], host_s: float) -> list[Swept]:
+        return list(await asyncio.gather(*(self._host(host, host_s) for host in hosts)))
+
+    async def _host(self, host: str, host_s: float) -> Swept:
         try:
-            async with asyncio.timeout(self.host_s):
+            async with asyncio.timeout(host_s):
                 left = [await self._venue(host, venue) for venue in self.bindings[host].venues if self._meant(venue)]
         except TimeoutError:
-            return Swept(host, None, f"a venue did not tell what works within {self.host_s:g} s")
+            return Swept(host, None, f"a venue did not tell what works within {host_s:g} s")
         except TradeopsError as error:
             return Swept(host, None, str(error))
         return Swept(host, sum(left))

@@ -244,6 +244,8 @@ def test_a_daemon_without_run_is_refused() -> None:
     out, err = io.StringIO(), io.StringIO()
     assert run(["venue"], Printer(as_json=False, out=out, err=err)) == ExitCode.USAGE
     assert "run" in err.getvalue()
+    assert run(["--json", "venue", "run"], Printer(as_json=True, out=out, err=err)) == ExitCode.USAGE
+    assert "--json is no option of the venue" in json.loads(out.getvalue())["error"]["what"]
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "runbooks").glob("*.md"))], ids=lambda page: page.name)

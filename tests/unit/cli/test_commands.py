@@ -370,11 +370,16 @@ def test_the_chain_is_exported_and_its_damage_found(console: Console) -> None:
 
 
 def test_no_log_no_deploy(console: Console) -> None:
-    """A03: a damaged chain stops the deploy before anything is touched; the kill goes on."""
+    """A03: a damaged chain stops the deploy and the resume before anything is touched; halt and kill go on, and are owed."""
     log = console.folder / ".tradeops" / "audit.jsonl"
     log.write_bytes(b"")
     before = console.world.pids_now()
     assert console.run("deploy", console.new_release(2)).code == ExitCode.REFUSED
     assert console.world.pids_now() == before
+    said = console.run("halt", "--host", "h2", "--reason", "drill")
+    assert said.code == ExitCode.PROVED
+    assert "not yet in the audit log: intent of halt" in said.err
+    assert "h2" not in console.trading()
+    assert console.run("resume", "--host", "h2", "--reason", "drill").code == ExitCode.REFUSED
     assert console.run("kill-switch", "--all", "--reason", "drill").code == ExitCode.PROVED
     assert console.trading() == []

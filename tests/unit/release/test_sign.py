@@ -107,6 +107,17 @@ def test_ci_signs_with_a_key_from_the_environment(tmp_path: Path) -> None:
     assert CI_KEY_VARIABLE not in log.read_text()
 
 
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
+def test_a_ci_key_in_pem_signs_too(tmp_path: Path, kind: str) -> None:
+    """As many a secret store holds it."""
+    path = new_key(tmp_path, kind=kind)
+    public = normalise(path.with_suffix(".pub").read_text())
+    subprocess.run(["ssh-keygen", "-q", "-p", "-m", "PEM", "-N", "", "-f", str(path)], check=True, timeout=60)
+    text = path.read_text()
+    assert "OPENSSH" not in text
+    assert verify(MemorySigner(text, environ(tmp_path)).sign(MESSAGE, Purpose.RELEASE), MESSAGE, Purpose.RELEASE) == public
+
+
 def test_a_bad_ci_key_is_refused_without_showing_it(tmp_path: Path) -> None:
     """Junk, or a key with a passphrase: an error that does not repeat the secret."""
     encrypted = new_key(tmp_path, passphrase="correct horse").read_text()
@@ -134,8 +145,9 @@ def test_keys_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such key"):
         signer_for(str(tmp_path / "missing"), environ=env)
     encrypted = new_key(tmp_path, "encrypted", passphrase="correct horse")
-    with pytest.raises(TradeopsError, match="could not use the key"):
+    with pytest.raises(UsageError, match="the key is locked") as locked:
         FileSigner(encrypted, env).sign(MESSAGE, Purpose.RELEASE)
+    assert "ssh-add" in str(locked.value.next)
     one, two = new_key(tmp_path, "one"), new_key(tmp_path, "two")
     shutil.copy(two.with_suffix(".pub"), one.with_suffix(".pub"))
     with pytest.raises(TradeopsError):

@@ -34,7 +34,7 @@ def swept(*orders: str, scope: Scope = Scope()) -> list[Swept]:
             session = venue.session()
             await session.connect()
             await place(session, *(order(f"c{number}", symbol=symbol, price="40.00") for number, symbol in enumerate(orders)))
-            return await asyncio.to_thread(sweep_of(venue, scope).run, ["host-1", "host-9"])
+            return await asyncio.to_thread(sweep_of(venue, scope).run, ["host-1", "host-9"], 5.0)
 
     return run(story())
 
@@ -52,7 +52,7 @@ def test_a_scope_leaves_what_it_does_not_name() -> None:
 
 def test_a_venue_that_is_down_is_a_problem_and_not_zero() -> None:
     """K08: no answer is no zero."""
-    found = Sweep(bindings("ws://127.0.0.1:1", "ws://127.0.0.1:1"), lambda _: None, "kill-1", Scope(), SystemClock()).run(["host-1"])
+    found = Sweep(bindings("ws://127.0.0.1:1", "ws://127.0.0.1:1"), lambda _: None, "kill-1", Scope(), SystemClock()).run(["host-1"], 5.0)
     assert found[0].working is None
     assert found[0].problem
 

@@ -99,6 +99,6 @@ def test_a_venue_that_takes_connections_and_says_nothing_is_given_up() -> None:
     with silent_port() as port:
         venue = Venue("sim", f"ws://127.0.0.1:{port}", "", f"ws://127.0.0.1:{port}", "acc")
         bindings = {"h1": Binding(BINDING_SCHEMA, "f", "lab", "h1", "trader", (venue,), (), {})}
-        (swept,) = Sweep(bindings, lambda _: None, "kill", Scope(), SystemClock(), host_s=0.3).run(["h1"])
+        (swept,) = Sweep(bindings, lambda _: None, "kill", Scope(), SystemClock()).run(["h1"], 0.3)
     assert swept.working is None
     assert "did not tell" in swept.problem
