@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,19 @@ from tradeops.lab.keys import make_key
 from tradeops.lab.nspawn.driver import NspawnDriver, why_not
 from tradeops.lab.state import LabHost, LabState, StateFile
 
+HERE = Path(__file__).parent
 HOSTS = 8
+GROUPS = {"test_runs": "runs", "test_stops": "stops"}
+"""Test files that share a fleet that trades; the others need bare hosts, or a lab of their own."""
 OLD, NEW, BROKEN = 1, 2, 4
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """What shares hosts goes to one worker (`--dist loadgroup`)."""
+    for item in items:
+        if HERE not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, "others")))
 
 
 @dataclass(frozen=True)

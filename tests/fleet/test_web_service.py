@@ -18,7 +18,7 @@ pytestmark = [
 
 
 HOSTS = 3
-"""Sixteen others are up already: each holds some of the kernel's inotify instances, and a user has 128 of them."""
+"""A canary, and a wave behind it: enough, beside the sixteen that are up by then."""
 
 
 def test_it_lives_as_the_trader_does(tmp_path: Path) -> None:

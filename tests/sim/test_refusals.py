@@ -127,7 +127,7 @@ def test_a_road_that_breaks_down_does_not_end_the_kill(world: World) -> None:
     site = world.site()
     world.truth["h3"].faults.add("ssh_hang")
 
-    def broken(_: Sequence[str]) -> Sequence[Swept]:
+    def broken(_: Sequence[str], _limit_s: float) -> Sequence[Swept]:
         raise ValueError("no such venue")
 
     directive = compose(Verb.KILL, id="kill", fleet=FLEET, hosts=(ALL_HOSTS,), reason="drill", now_ns=0)

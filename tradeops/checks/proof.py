@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from tradeops.base.digest import short
 from tradeops.checks.finding import Finding, Verdict, confirm, expect
@@ -61,17 +60,20 @@ def _process_findings(host: Host, expected: Expected, proof: Proof) -> list[Find
     process = proof.process
     if process is None:
         return [Finding(host.name, PROCESS, Verdict.NO, "none runs")]
-    tree = PurePosixPath(host.root) / "releases" / expected.release.removeprefix("sha256:")
-    inside = PurePosixPath(process.working_folder).is_relative_to(tree)
-    program = PurePosixPath(process.executable).is_relative_to(tree) or any(
-        PurePosixPath(part).is_relative_to(tree) for part in process.command
-    )
+    tree = f"{host.root}/releases/{expected.release.removeprefix('sha256:')}"
+    inside = _within(process.working_folder, tree)
+    program = any(_within(part, tree) for part in (process.executable, *process.command))
     fresh = (process.pid, process.start_ticks) not in expected.before
     return [
         confirm(host.name, "working folder", inside, process.working_folder),
         confirm(host.name, "program", program, " ".join(process.command)[:120]),
         confirm(host.name, "started after the switch", fresh, f"pid {process.pid}, start {process.start_ticks}"),
     ]
+
+
+def _within(path: str, folder: str) -> bool:
+    """Whether an absolute path is the folder or lies in it, taken by its words; one that climbs may lie anywhere."""
+    return (path == folder or path.startswith(f"{folder}/")) and ".." not in path.split("/")
 
 
 def _identity_findings(name: str, expected: Expected, proof: Proof, identity: Identity | None, source: str) -> list[Finding]:

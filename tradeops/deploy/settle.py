@@ -11,7 +11,9 @@ from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.deploy.locks import renew
 from tradeops.fleet.outcome import Done, Outcome
 
-_POLL_S = 0.1
+_POLL_S, _POLL_MAX_S = 0.1, 1.0
+_PATIENCE = 0.1
+"""Of the time waited so far: what takes long is asked for less often, and is still noticed soon after it came."""
 
 
 def settle(
@@ -29,7 +31,8 @@ def settle(
     Raises PhaseFailed with what is left at the deadline, or as soon as a value is `hopeless`.
     """
     clock = crew.site.clock
-    until_ns = clock.monotonic_ns() + int(deadline_s * NS_PER_S)
+    began_ns = clock.monotonic_ns()
+    until_ns = began_ns + int(deadline_s * NS_PER_S)
     pending = list(wave)
     while True:
         renew(crew)
@@ -44,7 +47,8 @@ def settle(
         lost = any(isinstance(outcome, Done) and hopeless(outcome.value) for outcome in outcomes.values())
         if lost or clock.monotonic_ns() >= until_ns:
             raise PhaseFailed(phase, failures)
-        clock.sleep_s(_POLL_S)
+        waited_s = (clock.monotonic_ns() - began_ns) / NS_PER_S
+        clock.sleep_s(min(_POLL_MAX_S, max(_POLL_S, waited_s * _PATIENCE)))
 
 
 def _left(outcomes: Mapping[str, Outcome[object]], open_point: Callable[..., str]) -> dict[str, TradeopsError]:

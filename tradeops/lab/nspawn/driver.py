@@ -27,6 +27,7 @@ CONTROL_PORT = 8443
 ROOT = "/opt/tradeops"
 _SSHD_S = 30.0
 _GONE_S = 5.0
+_INOTIFY, _INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances"), 1024
 
 
 def why_not() -> str | None:
@@ -36,6 +37,14 @@ def why_not() -> str | None:
     if absent := missing(TOOLS):
         return f"not on this machine: {', '.join(absent)}"
     return None
+
+
+def _make_room(progress: Progress) -> None:
+    """Every systemd holds some of the inotify instances that one user may have: 128 on Debian, not enough for twenty hosts."""
+    have = int(_INOTIFY.read_text())
+    if have < _INOTIFY_INSTANCES:
+        _INOTIFY.write_text(str(_INOTIFY_INSTANCES))
+        progress(f"fs.inotify.max_user_instances raised from {have} to {_INOTIFY_INSTANCES} until this machine restarts")
 
 
 class NspawnDriver:
@@ -54,6 +63,7 @@ class NspawnDriver:
         if not 1 <= wish.hosts <= network.HOSTS_MAX:
             raise LabUnsupported(f"{wish.hosts} hosts: the nspawn driver makes 1 to {network.HOSTS_MAX}")
         base = image.ensure(progress)
+        _make_room(progress)
         with network.choosing():
             state = _plan(wish, network.choose(wish.network or network.DEFAULT_RANGE))
             self._state.create(state)
