@@ -14,6 +14,7 @@ from tests.support.fleetlab import CLOCK, COMMAND_S, Ended, FleetLab, short_id, 
 from tests.support.wait import until
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import ExitCode
+from tradeops.base.shipped import shipped
 from tradeops.contracts.layout import HostLayout
 from tradeops.drills.releases import FLAG
 
@@ -23,6 +24,15 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 def deploy(fleet: FleetLab, number: int, *, code: int) -> Ended:
     """Deploy a release and hold its exit code."""
     return fleet.must("deploy", short_id(fleet.releases[number]), code=code)
+
+
+def impatient(fleet: FleetLab) -> str:
+    """A playbook for what cannot be proved: it waits ten seconds instead of thirty, forth and back."""
+    usual = (shipped("playbooks") / "rolling.yml").read_text()
+    assert "prove: 30s" in usual
+    playbook = fleet.folder / "impatient.yml"
+    playbook.write_text(usual.replace("prove: 30s", "prove: 10s").replace("name: rolling", "name: impatient"))
+    return str(playbook)
 
 
 def test_a_killed_host_s_permit_does_not_come_back_with_a_reboot(fleet: FleetLab) -> None:
@@ -133,7 +143,11 @@ def test_a_staged_file_that_changes_before_the_switch_is_found(fleet: FleetLab) 
 
 def test_a_disk_that_fills_in_mid_run_leaves_a_named_state(fleet: FleetLab) -> None:
     """D01: host 8 cannot write once everything is staged: the run does not end well, names it, and abort mends the fleet."""
-    ended = fleet.midway("deploy", short_id(fleet.releases[NEW]), at="stage done", act=lambda _process: fleet.fault("h8", "disk-full"))
+    ended = fleet.midway(
+        *("deploy", short_id(fleet.releases[NEW]), "--playbook", impatient(fleet)),
+        at="stage done",
+        act=lambda _process: fleet.fault("h8", "disk-full"),
+    )
     assert ended.code in (ExitCode.BROUGHT_BACK, ExitCode.MIXED), ended.out + ended.err
     assert "h8" in ended.out
     fleet.heal_all()
@@ -171,7 +185,7 @@ def test_an_old_process_beside_the_new_one_is_found(fleet: FleetLab) -> None:
     fleet.fault("h3", "extra-process")
     ended = fleet.must("verify", code=ExitCode.DRIFT)
     assert ended.document["hosts"][0]["host"] == "h3"
-    ended = deploy(fleet, NEW, code=ExitCode.MIXED)
+    ended = fleet.must("deploy", short_id(fleet.releases[NEW]), "--playbook", impatient(fleet), code=ExitCode.MIXED)
     assert "h3" in [host["host"] for host in ended.document["hosts"] if host["problem"]]
     fleet.heal_all()
     newest = fleet.must("runs", "list").document["runs"][0]["run"]
