@@ -25,8 +25,9 @@ GROUPS = {"test_runs": "runs", "test_stops": "stops"}
 OLD, NEW, BROKEN = 1, 2, 4
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """What shares hosts goes to one worker (`--dist loadgroup`)."""
+    """What shares hosts goes to one worker (`--dist loadgroup`, which reads the marks after this)."""
     for item in items:
         if HERE not in item.path.parents:
             continue

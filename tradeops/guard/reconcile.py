@@ -16,8 +16,39 @@ BEATS_MIN: Final = 5
 """Fewer beats than that are too few to call it a break (ours; a trader says ten a second)."""
 FRESH_NS: Final = NS_PER_S
 """Vitals older than this are not compared."""
+LEARNING_NS: Final = 10 * NS_PER_S
+"""How long it takes to learn what the trader held before; positions are not compared meanwhile (ours)."""
 _APART_KEPT_MAX: Final = 64
 _SETTLED: Final = frozenset({"ready", "halted"})
+
+
+class _Held:
+    """What the trader held when the drop copy was first watched: a span, since a fill in between may show on one side alone.
+
+    Each beat narrows it; one quiet moment makes it exact. While it is learned, a beat that contradicts it begins it anew:
+    one of the two was seen too rarely to be believed.
+    """
+
+    def __init__(self, began_ns: int) -> None:
+        self._began_ns = began_ns
+        self.span: tuple[int, int] | None = None
+
+    def learn(self, now_ns: int, low: int, high: int) -> None:
+        """By one beat it lies between `low` and `high`."""
+        if self.span is not None:
+            narrowed = max(low, self.span[0]), min(high, self.span[1])
+            if narrowed[0] <= narrowed[1]:
+                low, high = narrowed
+            elif not self._learning(now_ns):
+                return
+        self.span = (low, high)
+
+    def known(self, now_ns: int) -> bool:
+        """Whether it may be relied on."""
+        return self.span is not None and not self._learning(now_ns)
+
+    def _learning(self, now_ns: int) -> bool:
+        return now_ns - self._began_ns < LEARNING_NS
 
 
 class _Pair:
@@ -28,7 +59,11 @@ class _Pair:
     before it until now, and only when no beat of a whole window has met anything is it a break.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, began_ns: int, held: _Held | None = None) -> None:
+        """held: what the trader has besides what the drop copy shows; None: nothing."""
+        self._began_ns = began_ns
+        self._held = held
+        self._young: deque[tuple[int, int]] = deque(maxlen=_APART_KEPT_MAX)
         self._apart: deque[tuple[int, int]] = deque(maxlen=_APART_KEPT_MAX)
         self._apart_since_ns = 0
         self._shown: deque[tuple[int, int]] = deque()
@@ -38,6 +73,8 @@ class _Pair:
         self._shown.append((now_ns, shown))
         while self._shown[0][0] <= now_ns - WINDOW_NS - FRESH_NS:
             self._shown.popleft()
+        if self._held is not None:
+            self._learn(self._held, now_ns, beat_ns, said)
         if not self._apart:
             self._apart_since_ns = beat_ns
         if not self._apart or beat_ns > self._apart[-1][0]:
@@ -47,20 +84,43 @@ class _Pair:
 
     def met(self, now_ns: int) -> bool:
         """Whether a beat has met the drop copy within the window; too few beats to say counts as yes."""
+        if self._held is not None and not self._held.known(now_ns):
+            return True
         return len(self._apart) < BEATS_MIN or now_ns - self._apart_since_ns < WINDOW_NS
 
+    def expected(self, shown: int) -> str:
+        """What the trader should have, in words."""
+        low, high = (shown + held for held in self._span())
+        return format_units(low) if low == high else f"{format_units(low)} to {format_units(high)}"
+
+    def _learn(self, held: _Held, now_ns: int, beat_ns: int, said: int) -> None:
+        """By the beats that are old enough for the drop copy to have shown all that they knew, and young enough to have been watched."""
+        if not self._young or beat_ns > self._young[-1][0]:
+            self._young.append((beat_ns, said))
+        while self._young and now_ns - self._young[0][0] >= FRESH_NS:
+            at_ns, told = self._young.popleft()
+            if at_ns - FRESH_NS >= self._began_ns:
+                around = self._around(at_ns)
+                held.learn(now_ns, told - max(around), told - min(around))
+
     def _meets(self, beat_ns: int, said: int) -> bool:
-        shown = [value for at_ns, value in self._shown if at_ns >= beat_ns - FRESH_NS]
-        return min(shown) <= said <= max(shown)
+        around, (low, high) = self._around(beat_ns), self._span()
+        return min(around) + low <= said <= max(around) + high
+
+    def _around(self, beat_ns: int) -> list[int]:
+        return [value for at_ns, value in self._shown if at_ns >= beat_ns - FRESH_NS]
+
+    def _span(self) -> tuple[int, int]:
+        return (self._held.span if self._held else None) or (0, 0)
 
 
 class Reconciler:
     """Compares working orders, and positions since both were first seen together, again when a venue lost its memory."""
 
     def __init__(self) -> None:
-        self._working = _Pair()
+        self._working: _Pair | None = None
         self._positions: dict[str, _Pair] = {}
-        self._offset: dict[str, int] = {}
+        self._held: dict[str, _Held] = {}
         self._memory: object = None
 
     def measure(
@@ -71,21 +131,23 @@ class Reconciler:
         A trader that has not said anything for a moment is the watchdog's matter: its books are old, not wrong.
         """
         if vitals is None or working is None or vitals.state not in _SETTLED:
-            self._working, self._positions = _Pair(), {}
+            self._working, self._positions = None, {}
             return ()
         if now_ns - vitals.beat_ns > FRESH_NS:
             return ()
         if memory != self._memory:
             self._memory, self._positions = memory, {}
-            self._offset = {symbol: vitals.positions.get(symbol, 0) - filled.get(symbol, 0) for symbol in {*vitals.positions, *filled}}
+            self._held = {symbol: _Held(now_ns) for symbol in {*vitals.positions, *filled}}
+        if self._working is None:
+            self._working = _Pair(now_ns)
         self._working.add(now_ns, vitals.beat_ns, vitals.working, working)
         breaks = [] if self._working.met(now_ns) else [f"working orders: trader {vitals.working}, drop copy {working}"]
         for symbol in sorted({*vitals.positions, *filled}):
-            expected = filled.get(symbol, 0) + self._offset.get(symbol, 0)
-            pair = self._positions.setdefault(symbol, _Pair())
-            pair.add(now_ns, vitals.beat_ns, vitals.positions.get(symbol, 0), expected)
+            said, shown = vitals.positions.get(symbol, 0), filled.get(symbol, 0)
+            if symbol not in self._positions:
+                self._positions[symbol] = _Pair(now_ns, self._held.get(symbol))
+            pair = self._positions[symbol]
+            pair.add(now_ns, vitals.beat_ns, said, shown)
             if not pair.met(now_ns):
-                breaks.append(
-                    f"position {symbol}: trader {format_units(vitals.positions.get(symbol, 0))}, drop copy {format_units(expected)}"
-                )
+                breaks.append(f"position {symbol}: trader {format_units(said)}, drop copy {pair.expected(shown)}")
         return tuple(breaks)
