@@ -42,10 +42,10 @@ def _publish(report: Report, environ: Mapping[str, str], printer: Printer) -> No
 
 
 def _cases(report: Report) -> Any:
-    """A case per host and step, then one per host for how it ended."""
+    """A case per host and step and per metric of each gate, then one per host for how it ended."""
     from tradeops.record.reports import Case, Verdict
 
-    verdicts = {"done": Verdict.PASSED, "failed": Verdict.FAILED}
+    verdicts = {"done": Verdict.PASSED, "failed": Verdict.FAILED, "skipped": Verdict.SKIPPED}
     steps = [
         Case(step["host"], step["phase"], verdicts.get(step["state"], Verdict.UNKNOWN), step["seconds"], step["detail"])
         for step in report.data.get("steps", ())

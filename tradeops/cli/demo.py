@@ -22,7 +22,7 @@ Folder = Annotated[Path | None, typer.Option("--folder", help="Where to play [a 
 
 
 def demo(ctx: typer.Context, keep: Keep = False, folder: Folder = None) -> Report:
-    """Eight hosts on this machine: deployed, proved, broken on purpose, refused, killed, permitted again."""
+    """Eight hosts on this machine: deployed, judged, broken on purpose, refused, killed, permitted again."""
     from tradeops.drills.demo import demo as play
 
     return perform(ctx, "demo", play, keep=keep, folder=folder)
@@ -33,7 +33,7 @@ def perform(ctx: typer.Context, command: str, play: Callable[..., tuple[Done, ..
     c = context(ctx)
     place = folder or Path(tempfile.mkdtemp(prefix=f"tradeops-{command}-"))
     place.mkdir(parents=True, exist_ok=True)
-    done = play(place, c.clock, c.printer.line, keep=keep)
+    done = play(place, c.clock, c.printer.line, screen=c.printer.terminal, keep=keep)
     ok = all(each.ok for each in done)
     if ok and not keep and folder is None:
         shutil.rmtree(place)

@@ -28,7 +28,7 @@ def ending_report(command: str, ending: Ending, progress: RunProgress) -> Report
         run=ending.run,
         hosts=tuple(asdict(end) for end in ending.hosts),
         tables=(table(("host", "state", "release", "trading", "problem"), rows),),
-        lines=(*causes, f"{ending.bytes_sent:,} bytes sent to {len(ending.hosts)} hosts"),
+        lines=(*progress.verdicts, *causes, f"{ending.bytes_sent:,} bytes sent to {len(ending.hosts)} hosts"),
         next=ending.next,
         data={"causes": ending.causes, "bytes_sent": ending.bytes_sent, "steps": progress.steps},
     )

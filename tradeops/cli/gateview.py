@@ -10,7 +10,7 @@ from tradeops.cli.marks import named
 from tradeops.cli.render import clean, styled
 from tradeops.cli.report import GOING, NO, YES, age
 from tradeops.deploy.site import GateProgress
-from tradeops.gates.evidence import Evidence, Point, Ruling, Trace
+from tradeops.gates.evidence import Bounds, Evidence, Point, Ruling, Trace
 
 _GLYPHS: Final = {Ruling.FAIL: NO, Ruling.INCONCLUSIVE: GOING, Ruling.PASS: YES, Ruling.NOT_JUDGED: "–"}
 """In the order in which metrics are shown."""
@@ -26,16 +26,32 @@ def headline(told: GateProgress) -> str:
     """Who is judged beside whom, how far it is, and how long it takes at the current rate."""
     verdict = told.trace.verdict
     beside = f"beside {len(told.control)} old" if told.control else "beside their own past"
-    left = "" if verdict.needed_s is None else f", about {age(verdict.needed_s)} to go"
+    left = "" if verdict.needed_s is None or verdict.final else f", about {age(verdict.needed_s)} to go"
     so_far = f"{verdict.exposure:,.0f} of {verdict.exposure_min:,} events, {verdict.baked_s:.0f} of {verdict.bake_s:.0f} s"
     return f"{named(told.hosts)} {beside}: {so_far}{left}"
 
 
 def one_line(told: GateProgress) -> str:
-    """All of it for a pipe: the metric nearest to failing, and why there is no verdict yet."""
+    """All of it for a pipe: the metric nearest to failing, and why it is so."""
     weighed = [one for one in _ordered(told.trace) if one.e_value is not None]
     numbers = [f"{one.name} {' beside '.join(_pair(told.trace, one))}, {_against(one)} against it" for one in weighed[:1]]
-    return "; ".join((headline(told), *numbers, told.trace.verdict.why[0]))
+    verdict = told.trace.verdict
+    ruling = f"{verdict.ruling}, " if verdict.final else ""
+    return "; ".join((f"{ruling}{headline(told)}", *numbers, verdict.why[0]))
+
+
+def case(told: GateProgress, one: Evidence) -> tuple[str, str]:
+    """What a metric came to, as the state of a step and in words: rates, the interval of their ratio, the evidence, the ruling."""
+    states = {Ruling.PASS: "done", Ruling.FAIL: "failed", Ruling.NOT_JUDGED: "skipped"}
+    undecided = "skipped" if told.trace.verdict.ruling is Ruling.FAIL else "unknown"
+    words = [f"canary {' beside '.join(_pair(told.trace, one))}"]
+    words += [f"{name} {_between(bounds)}" for name, bounds in (("rate", one.rate), ("ratio to control", one.ratio)) if bounds]
+    words += [f"{_against(one)} against it"] if one.e_value is not None else []
+    return states.get(one.ruling, undecided), "; ".join((*words, one.text))
+
+
+def _between(bounds: Bounds) -> str:
+    return f"{_number(bounds.low or 0.0)} to {'∞' if bounds.high is None else _number(bounds.high)}"
 
 
 def lines(told: GateProgress, width: int, rows_max: int) -> list[Any]:

@@ -27,7 +27,9 @@ GATE_S = 30.0
 
 
 class RunProgress:
-    """Takes what a run tells, from any thread; a context manager around the run. steps: those that ended, for reports."""
+    """Takes what a run tells, from any thread; a context manager around the run. steps: those that ended, for reports;
+    verdicts: what gates came to, a line each.
+    """
 
     def __init__(self, printer: Printer, clock: Clock, command: str, hosts: Sequence[str], runs: Path) -> None:
         self._printer = printer
@@ -39,6 +41,7 @@ class RunProgress:
         self._told: set[tuple[str, str]] = set()
         self._gate_told_ns: int | None = None
         self.steps: list[dict[str, Any]] = []
+        self.verdicts: list[str] = []
 
     def __enter__(self) -> RunProgress:
         self._screen.enter_context(
@@ -81,10 +84,20 @@ class RunProgress:
         return self._of_phase(told, label, now_ns) if isinstance(told, PhaseProgress) else self._of_host(told, now_ns)
 
     def _of_gate(self, told: GateProgress, label: str, now_ns: int) -> list[str]:
-        if self._gate_told_ns is not None and now_ns - self._gate_told_ns < GATE_S * NS_PER_S:
+        words = gateview.one_line(told)
+        if told.trace.verdict.final:
+            self._judged(told, words, now_ns)
+        elif self._gate_told_ns is not None and now_ns - self._gate_told_ns < GATE_S * NS_PER_S:
             return []
         self._gate_told_ns = now_ns
-        return [self._line(now_ns, f"{label}gate: {gateview.one_line(told)}")]
+        return [self._line(now_ns, f"{label}gate: {words}")]
+
+    def _judged(self, told: GateProgress, words: str, now_ns: int) -> None:
+        """A gate has had its last word: a step of its own for each metric."""
+        self.verdicts.append(f"gate: {words}")
+        for one in told.trace.verdict.metrics:
+            state, detail = gateview.case(told, one)
+            self._end(" ".join(told.hosts), f"gate.{one.name}", state, detail, now_ns)
 
     def _of_phase(self, told: PhaseProgress, label: str, now_ns: int) -> list[str]:
         if told.state == "begun":

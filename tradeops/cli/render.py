@@ -93,6 +93,11 @@ class Printer:
         """Whether `screen` draws: a person watches, and no document was asked for."""
         return self.interactive and not self.as_json
 
+    @property
+    def terminal(self) -> int | None:
+        """The file descriptor on which `screen` draws; None where it does not."""
+        return self._err.fileno() if self.watched else None
+
     @contextlib.contextmanager
     def screen(self, draw: Callable[[int, int], Any]) -> Iterator[None]:
         """A picture on stderr, drawn anew several times a second while the block runs and gone after it.

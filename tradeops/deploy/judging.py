@@ -27,6 +27,8 @@ VERDICT = "verdict"
 _TRACE_BYTES_MAX = 64 << 20
 _WATCH_S = 5.0
 """Between two looks at marks, kills and releases, and at what would still be needed."""
+_FIRST_S = 2.5
+"""Before the first of them: whoever watches sees early that something comes in."""
 
 
 class Undecided(Exception):
@@ -79,7 +81,7 @@ def _poll(crew: Crew, number: int, spec: GateSpec, arms: Arms, past: Past | None
     gate = Gate(spec, arms, bake_s=crew.plan.steps[number].bake_s, now_s=_now_s(crew), past=past.rounds if past else ())
     after = Past(spec, arms.control) if arms.control else None
     hosts = crew.hosts(arms.releases)
-    watched_s = _now_s(crew)
+    watched_s = _now_s(crew) - _WATCH_S + _FIRST_S
     while True:
         clock.sleep_s(spec.every)
         outcomes = source.read(hosts, deadline_s=crew.playbook.deadlines.control)
@@ -88,7 +90,9 @@ def _poll(crew: Crew, number: int, spec: GateSpec, arms: Arms, past: Past | None
         if after:
             after.feed(outcomes, _now_s(crew))
         if verdict.final:
-            _keep(crew, number, gate.trace(_title(crew, number)))
+            trace = gate.trace(_title(crew, number))
+            _show(crew, arms, trace)
+            _keep(crew, number, trace)
             return verdict, after
         if look:
             watched_s = _now_s(crew)

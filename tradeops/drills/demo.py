@@ -8,32 +8,12 @@ from pathlib import Path
 
 from tradeops.base.clock import Clock
 from tradeops.base.errors import ExitCode
+from tradeops.drills.playbooks import FIRST, IMPATIENT, QUICK, write_playbooks
 from tradeops.drills.releases import BROKEN, IDLE, NOISY, write_services
 from tradeops.drills.story import RELEASE, RUN, Act, Done, Stage, on_a_lab
 
 HOSTS = 8
 _AS = ("--as", "operator-1")
-_CANARY = """\
-# A canary of seconds, for a demo alone: `tradeops docs canary` is the one for real releases, which bakes for minutes.
-# The venue rejects one in ten orders of the demo's trader by design, so the limit is high and the comparison decides.
-schema: tradeops/playbook/v1
-name: {name}
-steps:
-  - {{hosts: 1, flow: 10%, bake: 3s, events: 20}} # one host with a tenth of the fleet's flow, beside the other seven
-  - {{hosts: 100%}}
-gate:
-  alpha: 0.5%
-  confidence: 99%
-  every: 500ms
-  warm_up: 1s
-  patience: {patience}
-  undecided: hold
-  metrics:
-    reject_ratio: {{kind: ratio, events: tradeops_orders_rejected_total, limit: 60%, margin: 3}}
-    drawdown: {{kind: limit, gauge: tradeops_drawdown, at_most: 1000}}
-"""
-_PATIENCE = {"quick-canary": "90s", "impatient-canary": "3s"}
-"""Playbook -> how long after its bake it waits for a verdict."""
 
 
 def acts() -> tuple[Act, ...]:
@@ -43,7 +23,7 @@ def acts() -> tuple[Act, ...]:
         Act(
             "deploy 1",
             "Bring it to eight new hosts. They prove it, and may not trade yet: nobody has permitted that.",
-            ("deploy", RELEASE, *_AS),
+            ("deploy", RELEASE, "--playbook", FIRST, *_AS),
             release=1,
             trading=0,
         ),
@@ -52,7 +32,7 @@ def acts() -> tuple[Act, ...]:
         Act(
             "canary 2",
             "It gets one host and a tenth of the flow. When it is shown to do no worse than the other seven, the rest follow.",
-            ("deploy", RELEASE, "--playbook", "quick-canary", *_AS),
+            ("deploy", RELEASE, "--playbook", QUICK, *_AS),
             release=2,
             trading=HOSTS,
         ),
@@ -100,7 +80,7 @@ def _canaries() -> tuple[Act, ...]:
         Act(
             f"canary {NOISY}",
             "The canary is rejected more often than the seven beside it: caught, halted, taken back, proved.",
-            ("deploy", RELEASE, "--playbook", "quick-canary", *_AS),
+            ("deploy", RELEASE, "--playbook", QUICK, *_AS),
             ExitCode.ROLLED_BACK,
             trading=HOSTS,
             release=NOISY,
@@ -110,7 +90,7 @@ def _canaries() -> tuple[Act, ...]:
         Act(
             f"canary {IDLE}",
             "The canary takes nothing in. No data is no pass: it is held, and takes no new risk.",
-            ("deploy", RELEASE, "--playbook", "impatient-canary", *_AS),
+            ("deploy", RELEASE, "--playbook", IMPATIENT, *_AS),
             ExitCode.INCONCLUSIVE,
             trading=HOSTS - 1,
             release=IDLE,
@@ -142,11 +122,9 @@ def permit_acts(name: str, says: str) -> tuple[Act, ...]:
 def prepare(folder: Path, *, now_ns: int) -> None:
     """Services and playbooks beside the lab's fleet file. Raises ConfigError, OSError."""
     write_services(folder, now_ns=now_ns)
-    (folder / "playbooks").mkdir(exist_ok=True)
-    for name, patience in _PATIENCE.items():
-        (folder / "playbooks" / f"{name}.yml").write_text(_CANARY.format(name=name, patience=patience), encoding="utf-8")
+    write_playbooks(folder)
 
 
-def demo(folder: Path, clock: Clock, tell: Callable[[str], None], *, keep: bool) -> tuple[Done, ...]:
+def demo(folder: Path, clock: Clock, tell: Callable[[str], None], *, screen: int | None, keep: bool) -> tuple[Done, ...]:
     """Play the story in `folder`; the lab is taken down at the end unless `keep` or it could not be."""
-    return on_a_lab(Stage(folder, clock, tell), HOSTS, partial(prepare, now_ns=clock.wall_ns()), acts(), keep=keep)
+    return on_a_lab(Stage(folder, clock, tell, screen), HOSTS, partial(prepare, now_ns=clock.wall_ns()), acts(), keep=keep)

@@ -152,6 +152,6 @@ def _status(stage: Stage) -> list[dict[str, Any]]:
     return hosts
 
 
-def knight(folder: Path, clock: Clock, tell: Callable[[str], None], *, keep: bool) -> tuple[Done, ...]:
+def knight(folder: Path, clock: Clock, tell: Callable[[str], None], *, screen: int | None, keep: bool) -> tuple[Done, ...]:
     """Play it in `folder`; the lab is taken down at the end unless `keep`."""
-    return on_a_lab(Stage(folder, clock, tell), HOSTS, prepare, acts(), keep=keep)
+    return on_a_lab(Stage(folder, clock, tell, screen), HOSTS, prepare, acts(), keep=keep)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from tradeops.base.clock import NS_PER_S, Clock
 from tradeops.base.digest import short
 from tradeops.base.errors import ExitCode
 from tradeops.deploy.journal import list_runs
+from tradeops.drills.screen import run_on
 from tradeops.fleet.control import HttpControls
 from tradeops.fleet.inventory import Fleet, load_fleet
 from tradeops.fleet.outcome import errors, values
@@ -28,6 +30,8 @@ RELEASE = "RELEASE"
 RUN = "RUN"
 """Stands in an act's argv for the id of the newest run."""
 _TAIL_LINES = 16
+_COLUMNS = 80
+_INDENT = "  "
 _STATUS_S = 5.0
 
 
@@ -83,12 +87,16 @@ def spell(argv: Sequence[str]) -> str:
 
 
 class Stage:
-    """Where acts are played: a folder with a fleet file. tell: one line for the person who watches."""
+    """Where acts are played: a folder with a fleet file. tell: one line for the person who watches.
 
-    def __init__(self, folder: Path, clock: Clock, tell: Callable[[str], None]) -> None:
+    screen: file descriptor of the terminal that is watched, on which commands draw as they would alone; None: nobody watches.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, tell: Callable[[str], None], screen: int | None = None) -> None:
         self.folder = folder
         self.clock = clock
         self.tell = tell
+        self.screen = screen
 
     def play(self, acts: Sequence[Act]) -> list[Done]:
         """Every act in turn; the first that is not as expected is the last."""
@@ -103,7 +111,10 @@ class Stage:
         """One command line of the tool, in the folder. A command that hangs ends with exit code 1."""
         command = [sys.executable, "-m", "tradeops", *argv]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TRADEOPS_")}
+        environment["COLUMNS"] = str(_COLUMNS - len(_INDENT))
         try:
+            if self.screen is not None:
+                return run_on(self.screen, command, folder=self.folder, environment=environment, timeout_s=ACT_TIMEOUT_S)
             return subprocess.run(
                 command,
                 cwd=self.folder,
@@ -120,14 +131,16 @@ class Stage:
     def _play(self, act: Act) -> Done:
         argv = self._argv(act)
         self.tell("")
-        self.tell(f"== {act.says}")
+        for line in _folded(f"== {act.says}", "   "):
+            self.tell(line)
         self.tell(f"$ {spell(argv)}")
         began_ns = self.clock.monotonic_ns()
         finished = self.run(argv)
         seconds = (self.clock.monotonic_ns() - began_ns) / NS_PER_S
-        words = (finished.stderr + finished.stdout).rstrip()  # progress, then the result
-        for line in words.splitlines()[-_TAIL_LINES:]:
-            self.tell(f"  {line}")
+        words = finished.stderr + finished.stdout
+        for line in (finished.stdout if self.screen is not None else words).rstrip().splitlines()[-_TAIL_LINES:]:
+            for part in _folded(f"{_INDENT}{line}", 2 * _INDENT):
+                self.tell(part)
         problem = self._problem(act, finished.returncode, words)
         self.tell(f"  exit {finished.returncode} in {seconds:.1f} s" + (f" - NOT AS EXPECTED: {problem}" if problem else ", as expected"))
         return Done(act, spell(argv), finished.returncode, seconds, problem)
@@ -164,13 +177,21 @@ class Stage:
         return "" if trading == expected else f"{trading} hosts trade, {expected} expected"
 
 
+def _folded(line: str, indent: str) -> list[str]:
+    """A line that fits stays as it is, a table's too."""
+    fits = len(line) <= _COLUMNS
+    return [line] if fits else textwrap.wrap(line, _COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def on_a_lab(stage: Stage, hosts: int, prepare: Callable[[Path], None], acts: Sequence[Act], *, keep: bool) -> tuple[Done, ...]:
     """The acts on a local lab of so many hosts, which is taken down at the end unless `keep`. prepare: what lies beside its fleet file."""
     up = Act("lab", f"Start {hosts} hosts and a venue on this machine.", ("lab", "up", "--driver", "local", "--hosts", str(hosts), "."))
     done = stage.play([up])
-    if done[-1].ok:
-        prepare(stage.folder)
-        done += stage.play(acts)
-    if not keep:
-        done += stage.play([Act("lab down", "Take the lab down.", ("lab", "down"))])
+    try:
+        if done[-1].ok:
+            prepare(stage.folder)
+            done += stage.play(acts)
+    finally:
+        if not keep:
+            done += stage.play([Act("lab down", "Take the lab down.", ("lab", "down"))])
     return tuple(done)

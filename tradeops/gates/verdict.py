@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from tradeops.fleet.outcome import Outcome
 from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import TRACE_SCHEMA, Cause, Evidence, Line, Point, Ruling, Trace, Verdict
@@ -58,16 +60,22 @@ class Gate:
         for measure in self._measures:
             measure.see(reading.good, now_s)
         lines = self._add(reading.closed) if reading.closed else {}
-        evidence = {measure.name: measure.judge(outlook=outlook) for measure in self._measures}
+        evidence = self._evidence(outlook=outlook)
         for name, (canary, control) in lines.items():
             self._points.setdefault(name, []).append(Point(now_s - self._start_s, canary, control, evidence[name].e_value))
-        self._verdict = self._judge(reading, tuple(evidence.values()), now_s)
-        return self._verdict
+        verdict = self._judge(reading, tuple(evidence.values()), now_s)
+        if verdict.final and not outlook:  # the last word is kept, with its bounds
+            verdict = replace(verdict, metrics=tuple(self._evidence(outlook=True).values()))
+        self._verdict = verdict
+        return verdict
 
     def trace(self, title: str) -> Trace | None:
         """The evidence so far, to be kept and drawn; None before the first reading."""
         points = {name: tuple(points) for name, points in self._points.items()}
         return Trace(TRACE_SCHEMA, title, self._verdict, points) if self._verdict else None
+
+    def _evidence(self, *, outlook: bool) -> dict[str, Evidence]:
+        return {measure.name: measure.judge(outlook=outlook) for measure in self._measures}
 
     def _note(self, reading: Reading, now_s: float) -> None:
         self._bad_since_s = {host: self._bad_since_s.get(host, now_s) for host in reading.problems}

@@ -92,6 +92,8 @@ def _junit_case(suite: ElementTree.Element, case: Case, report: Report) -> None:
     if tag:
         message = _xml_text(case.message or case.verdict)
         ElementTree.SubElement(element, tag, {"message": message.split("\n")[0]}).text = message
+    elif case.message:
+        ElementTree.SubElement(element, "system-out").text = _xml_text(case.message)
 
 
 def _xml_text(text: str) -> str:

@@ -74,16 +74,22 @@ def test_a_host_that_keeps_a_phase_waiting_is_told_once(tmp_path: Path) -> None:
 
 
 def test_a_gate_is_told_now_and_then(tmp_path: Path) -> None:
-    """Its evidence so far in one line, every half minute."""
+    """Its evidence so far in one line, every half minute, and its last word: also in the report, and as a step for each metric."""
     world = World(tmp_path)
     run_in(world, Heard(tuple(world.truth), tmp_path / "runs", world.clock), world.release(1))
     world.clock.sleep_s(60)
     heard = Heard(tuple(world.truth), tmp_path / "runs", world.clock)
     run_in(world, heard, world.release(2), CANARY)
-    gates = [line for line in heard.lines() if "gate: h" in line]
-    assert len(gates) == 4, "once in each of four steps of twenty seconds"
-    assert re.match(r"wave 1 of 5: gate: h1 beside 7 old: \d+ of 100 events, 4 of 20 s, about 16.0 s to go; error_rate 0.0", gates[0])
-    assert re.search(r"gate: h5 h6 h7 h8 beside their own past: .* of 200 against it; ", gates[3])
+    gates = [line for line in heard.lines() if "gate: " in line]
+    assert len(gates) == 8, "once in each of four steps of twenty seconds, and how each ended"
+    assert re.match(r"wave 1 of 5: gate: h1 beside 7 old: \d+ of 100 events, 2 of 20 s, about [\d.]+ s to go; error_rate 0.0", gates[0])
+    assert re.match(r"wave 1 of 5: gate: pass, h1 beside 7 old: [\d,]+ of 100 events, \d+ of 20 s; error_rate 0.0", gates[1])
+    assert re.search(r"gate: pass, h5 h6 h7 h8 beside their own past: .* of 200 against it; every metric is shown", gates[7])
+    assert heard.progress.verdicts == [line.partition(" of 5: ")[2] or line for line in gates[1::2]]
+    judged = [step for step in heard.progress.steps if step["phase"] == "gate.error_rate"]
+    assert [step["host"] for step in judged] == ["h1", "h1", "h1 h2 h3 h4", "h5 h6 h7 h8"]
+    assert {step["state"] for step in judged} == {"done"}
+    assert re.search(r"canary 0\S* beside 0\S*; rate \S+ to \S+; ratio to control \S+ to \S+; \S+ of 200 against it; ", judged[0]["detail"])
 
 
 def test_a_kill_that_cuts_a_phase_short_is_no_failure_of_a_host(tmp_path: Path) -> None:
