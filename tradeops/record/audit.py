@@ -180,7 +180,7 @@ class Audit:
             raise NotRecorded(
                 f"the audit log cannot be written: {error.strerror or error}",
                 where=str(self.path),
-                holds="nothing was done; kill-switch still works and is recorded afterwards",
+                holds="nothing was done; kill-switch and halt still work, and are recorded afterwards",
                 next="make room, or make the folder writable, and try again",
             ) from None
 
@@ -287,6 +287,6 @@ class Audit:
         return NotRecorded(
             f"the audit log is damaged: {what}",
             where=str(self.path),
-            holds="nothing was done; kill-switch still works and is recorded afterwards",
+            holds="nothing was done; kill-switch and halt still work, and are recorded afterwards",
             next="`tradeops audit verify` shows where; put the file aside as evidence and restore it from a backup",
         )
