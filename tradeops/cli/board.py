@@ -150,6 +150,8 @@ def next_words(board: Board) -> str:
         return "every host is locked and given the release; nothing is touched before all have answered"
     if board.back:
         return "every host is back on what it ran before, and proved"
+    if phase == "hold":
+        return f"a person: `tradeops runs resume {board.course.run}` when evidence can come, or `tradeops runs abort {board.course.run}`"
     if phase in _BEFORE_WAVES:
         return f"wave 1 of {len(waves)}: {named(waves[0])}"
     if wave is not None and wave + 1 < len(waves):

@@ -101,6 +101,7 @@ def test_a_phase_that_is_not_known_goes_by_its_name() -> None:
             "leaves every host on the release",
         ),
         ((phase("resume", "done"), phase("finish", "begun")), "the end", "leaves every host on the release"),
+        ((phase("resume", "done", "h1"), phase("hold", "begun", "h1")), "a person: `tradeops runs resume run-7`", "runs abort run-7"),
         (
             (phase("prove", "begun", "h1"), phase("prove", "failed", "h1", h1="wrong release")),
             "every host is back on what it ran before",

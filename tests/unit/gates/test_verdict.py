@@ -215,6 +215,22 @@ def test_the_outlook_says_how_much_is_still_needed() -> None:
     assert late.ratio.high <= 3
 
 
+def test_the_last_word_has_its_bounds_without_being_asked_for_them() -> None:
+    """What is kept and told is whole, whichever reading it fell on."""
+    fleet, gate = daemons(), Gate(SPEC, ARMS, bake_s=10.0, now_s=0.0)
+    step = errors(8, 2)
+    for second in range(900):
+        verdict = gate.feed(reading(fleet, float(second)), float(second), outlook=False)
+        step(second, fleet)
+        if verdict.final:
+            break
+        assert of(verdict, "error_rate").ratio is None
+    assert verdict.ruling is Ruling.FAIL
+    bounds = of(verdict, "error_rate").ratio
+    assert bounds is not None and bounds.low is not None
+    assert 1 < bounds.low < 4
+
+
 def test_a_histogram_that_ends_below_the_limit_never_passes() -> None:
     """Nothing is ever counted over it, and nothing shown by that."""
     metric = {"kind": "latency", "histogram": LATENCY, "limit": "2s"}

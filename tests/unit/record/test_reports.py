@@ -16,7 +16,7 @@ REPORT = Report(
     "run-1",
     6,
     (
-        Case("host-1", "stage", Verdict.PASSED, 1.25),
+        Case("host-1", "stage", Verdict.PASSED, 1.25, "12 files\x00"),
         Case("host-2", "stage", Verdict.FAILED, 2.0, NASTY),
         Case("host-1", "prove", Verdict.UNKNOWN, 0.5, "no answer"),
         Case("host-2", "prove", Verdict.SKIPPED),
@@ -33,6 +33,7 @@ def test_junit_has_a_case_per_host_and_step() -> None:
     assert (prove.get("errors"), prove.get("skipped"), prove.get("failures")) == ("1", "1", "0")
     assert [case.get("name") for case in stage] == ["host-1", "host-2"]
     assert stage[1].find("failure") is not None
+    assert [stage[0].findtext("system-out"), stage[1].findtext("system-out")] == ["12 files�", None]
 
 
 def test_a_bad_end_without_a_bad_case_is_still_red() -> None:
