@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.sim.samples import SPEC
+from tests.sim.samples import SHADOW, SPEC
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, TradeopsError
 from tradeops.deploy.deploy import deploy
@@ -26,6 +26,16 @@ GATED = [
 ]
 CANARY = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "canary", "steps": GATED, "gate": SPEC})
 ACTIVATE = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "activate-flag", "steps": STEPS})
+TURNS = [{"hosts": hosts, "flow": flow, "bake": "12s", "events": 50} for hosts, flow in (("1", "10%"), ("100%", None))]
+BLUE_GREEN = Playbook.model_validate(
+    {
+        "schema": "tradeops/playbook/v1",
+        "name": "blue-green",
+        "steps": TURNS,
+        "gate": {**SPEC, "every": "4s"},
+        "cutover": {"shadow": {"bake": "10s", "decisions": 100, "gate": SHADOW}, "warm": "60s"},
+    }
+)
 
 
 def try_deploy(world: World, release: str, playbook: Playbook = ROLLING) -> tuple[ExitCode, Ending | None]:
@@ -74,7 +84,9 @@ def assert_truth(world: World, code: ExitCode, ending: Ending | None, old: str, 
         assert all(not host.survivors for host in truth.values())
     if code in (ExitCode.PREFLIGHT, ExitCode.LOCKED, ExitCode.REFUSED):
         assert {name: host.process.pid for name, host in truth.items() if host.process} == pids, "something was touched"
-    if code == ExitCode.BROUGHT_BACK:
+    if code in (ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK):
+        assert not any(host.beside.process for host in truth.values()), "something is left beside what trades"
+    if code in (ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK):
         assert set(runs.values()) == {old}, runs
         assert all(host.linked == old for host in truth.values())
     if ending is None:

@@ -51,12 +51,12 @@ class SimGuard:
         """A valid permit and no mark."""
         return marks.trading(self.at(), self.now())
 
-    def direct(self, directive: Directive, envelope: Envelope) -> Refusal | bool:
+    def direct(self, directive: Directive, envelope: Envelope, facts: Facts) -> Refusal | bool:
         """Take a directive whose signatures were verified; why not, or whether it was taken before."""
         people = ("operator-1", "risk-1")[: len(envelope.signatures)]
         order = Order(directive, envelope, people, directive.run)
         try:
-            decision = decide(self.at(), order, Facts(), self.now())
+            decision = decide(self.at(), order, facts, self.now())
         except Refusal as refusal:
             return refusal
         self.state = decision.state

@@ -10,38 +10,27 @@ import msgspec
 from tests.sim.binding import make_binding
 from tests.sim.guard import SimGuard
 from tests.sim.refusal import refusal
+from tests.sim.slot import SimProcess, SimSlot, TwoSlots
 from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.base.digest import digest_bytes
-from tradeops.contracts.agent import NEEDS_LOCK, AgentVerb, Code, Facts, Latched, Lock, Process, Proof, Running, Stopped
+from tradeops.contracts.agent import NEEDS_LOCK, AgentVerb, Code, Facts, Latched, Lock, Proof, Running, Stopped
 from tradeops.contracts.binding import Overlay
 from tradeops.contracts.codec import decode
 from tradeops.contracts.directive import Directive, DirectiveReply, Verb
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.identity import Identity, IdentityReport
+from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.metrics import flag_hits
 from tradeops.contracts.status import Check, Health, Mark, Status, Vitals
 from tradeops.guard.admit import Refusal
 
-ROOT = "/opt/tradeops"
-SLOT = "blue"
 UNSIGNED = Envelope("", ())
 
 
-@dataclass(frozen=True)
-class SimProcess:
-    """A running trader."""
-
-    pid: int
-    release: str
-    binding: str
-    overlay: int
-    started_ns: int
-
-
 @dataclass
-class SimHost:
+class SimHost(TwoSlots):
     """faults: names of what is wrong with it now (see tests/sim/faults.py)."""
 
     name: str
@@ -51,13 +40,9 @@ class SimHost:
     faults: set[str] = field(default_factory=set)
     blobs: set[str] = field(default_factory=set)
     releases: set[str] = field(default_factory=set)
-    linked: str | None = None
-    previous: str | None = None
-    binding: str | None = None
     overlay: int = 0
     flags_off: dict[str, int] = field(default_factory=dict)
     flags_retired: tuple[str, ...] = ()
-    process: SimProcess | None = None
     survivors: list[SimProcess] = field(default_factory=list)
     lock: tuple[str, int, int] | None = None
     fence: int = 0
@@ -68,26 +53,16 @@ class SimHost:
     pid_next: int = 1000
     roster_number: int = 1
     kind: str = "vitals"
-    active: str = SLOT
     roster: Envelope | None = None
 
     def __post_init__(self) -> None:
         self.guard = SimGuard(self.clock)
+        self.slots = {name: SimSlot(name) for name in SLOTS}
 
     @property
     def marks(self) -> tuple[Mark, ...]:
         """Why it does not trade."""
         return self.guard.at().marks
-
-    # ---- truth, for invariants -------------------------------------------------------------------------------------
-
-    def runs(self) -> str | None:
-        """The release that the one and only process runs; None when there is none or more than one."""
-        return self.process.release if self.process and not self.survivors else None
-
-    def trading(self) -> bool:
-        """Whether orders can leave this host."""
-        return self.guard.trades() and bool(self.process or self.survivors)
 
     # ---- agent -----------------------------------------------------------------------------------------------------
 
@@ -119,8 +94,8 @@ class SimHost:
                 inodes_free=1_000_000,
                 memory_available_bytes=4_000_000_000,
                 wall_ns=self.clock.wall_ns() + (5 * NS_PER_S if "clock_skew" in self.faults else 0),
-                running=(self._running(),),
-                previous=self.previous,
+                running=tuple(self._running(slot) for slot in self.slots.values()),
+                previous=next((slot.previous for slot in self.slots.values() if slot.previous), None),
                 releases=tuple(sorted(self.releases)),
                 highest_number=max((self.manifests[r].predicate.number for r in self.releases), default=0),
                 marks=self.marks,
@@ -132,15 +107,16 @@ class SimHost:
                 witnesses=(),
                 identity=self.kind,
                 active=self.active,
+                token=self.guard.state.token,
                 writable="read_only" not in self.faults,
             )
         )
 
-    def _running(self) -> Running:
-        process = self.process
-        return Running(
-            SLOT, process.release if process else None, process.pid if process else None, "active" if process else "inactive", self.linked
-        )
+    def _running(self, slot: SimSlot) -> Running:
+        process = slot.process
+        if process is None:
+            return Running(slot.name, None, None, "inactive", slot.linked)
+        return Running(slot.name, process.release, process.pid, "active", slot.linked)
 
     def lock_now(self) -> Lock | None:
         """Who holds it, while the lease lasts."""
@@ -187,55 +163,62 @@ class SimHost:
         return {"release": release, "files": len(self.manifests[release].predicate.files)}
 
     def _do_switch(
-        self, *, release: str | None, binding: dict[str, Any], overlay: dict[str, Any] | None = None, **_: Any
+        self, *, slot: str, release: str | None, binding: dict[str, Any], overlay: dict[str, Any] | None = None, **_: Any
     ) -> dict[str, Any]:
         self._need_disk()
         if overlay is not None:
             self._take_overlay(decode(msgspec.convert(overlay, Envelope).body(), Directive, source="sim"))
         if release is not None and release not in self.releases:
             raise refusal(Code.NOT_FOUND, self.name, "no such release here")
-        old = self.linked
+        where = self.slots[slot]
+        old = where.linked
+        if where.process is not None:
+            raise refusal(Code.SERVICE, self.name, f"slot {slot} still runs")
         if "lying_switch" not in self.faults:
-            self.previous, self.linked = old, release
-            self.binding = digest_bytes(msgspec.convert(binding, Envelope).body())
+            where.previous, where.linked = old, release
+            where.binding = digest_bytes(msgspec.convert(binding, Envelope).body())
         return {"previous": old}
 
-    def _do_start(self, **_: Any) -> dict[str, Any]:
-        broken = self.linked is None or "does_not_start" in self.faults or (self.linked in self.broken_releases())
+    def _do_start(self, *, slot: str, **_: Any) -> dict[str, Any]:
+        where = self.slots[slot]
+        broken = where.linked is None or "does_not_start" in self.faults or (where.linked in self.broken_releases())
         broken |= self.kind == "url" and bool(self.marks)
-        if not broken and self.process is None:
+        if not broken and where.process is None:
             self.pid_next += 1
-            self.process = SimProcess(self.pid_next, self.linked or "", self.binding or "", self.overlay, self.clock.wall_ns())
-        return {"pid": self.process.pid if self.process else 0}
+            where.process = SimProcess(self.pid_next, where.linked or "", where.binding or "", self.overlay, self.clock.wall_ns())
+            self.turn()
+        return {"pid": where.process.pid if where.process else 0}
 
     def broken_releases(self) -> set[str]:
         """Releases whose daemon does not come up."""
         return {release for release, manifest in self.manifests.items() if manifest.predicate.version.endswith("broken")}
 
-    def _do_stop(self, **_: Any) -> dict[str, Any]:
-        process, self.process = self.process, None
+    def _do_stop(self, *, slot: str, **_: Any) -> dict[str, Any]:
+        where = self.slots[slot]
+        process, where.process = where.process, None
         if process and "survivor" in self.faults:
-            self.process = process
-            return plain(Stopped(False, (_shown(process),), "deactivating"))
+            where.process = process
+            return plain(Stopped(False, (process.shown(),), "deactivating"))
         if process and "hidden_survivor" in self.faults:
             self.survivors.append(process)
         return plain(Stopped(True, (), "inactive"))
 
-    def _do_prove(self, **_: Any) -> dict[str, Any]:
-        process = self.process
-        files = len(self.manifests[self.linked].predicate.files) if self.linked else 0
+    def _do_prove(self, *, slot: str, **_: Any) -> dict[str, Any]:
+        where = self.slots[slot]
+        process = where.process
+        files = len(self.manifests[where.linked].predicate.files) if where.linked else 0
         return plain(
             Proof(
-                slot=SLOT,
-                linked=self.linked,
-                binding=self.binding,
+                slot=slot,
+                linked=where.linked,
+                binding=where.binding,
                 unit_state="active" if process else "inactive",
-                process=_shown(process) if process else None,
-                others=tuple(_shown(survivor) for survivor in self.survivors),
+                process=process.shown() if process else None,
+                others=tuple(survivor.shown() for survivor in self.survivors),
                 files_checked=files,
                 bad_files=("lib/strategy.py",) if "flipped_byte" in self.faults else (),
                 present_removed=("lib/power_peg.py",) if "removed_present" in self.faults else (),
-                vitals=self._identity(),
+                vitals=self._identity(where),
                 vitals_age_ms=20.0,
                 wall_ns=self.clock.wall_ns(),
             )
@@ -267,7 +250,7 @@ class SimHost:
             self.direct(kill)
         stopped = Stopped(True, (), "inactive") if stop else None
         if stop:
-            self.process = None
+            self.end_all()
         return plain(Latched(self.fence, already, blocked=self._blocked(), stopped=stopped, roster_number=self.roster_number))
 
     def _do_prune(self, **_: Any) -> dict[str, Any]:
@@ -279,31 +262,36 @@ class SimHost:
         if "read_only" in self.faults:
             raise refusal(Code.READ_ONLY, self.name, "the file system is read-only")
 
-    def _identity(self) -> Identity | None:
-        process = self.process
+    def _identity(self, slot: SimSlot) -> Identity | None:
+        process = slot.process
         if process is None:
             return None
         number = process.overlay if "trader_deaf" in self.faults else self.overlay
         flags = active_flags(self.manifests[process.release].predicate.flags, {} if "trader_deaf" in self.faults else self.flags_off)
-        return Identity("trader", process.release, process.binding, number, SLOT, process.pid, process.pid * 10, process.started_ns, flags)
+        return Identity(
+            "trader", process.release, process.binding, number, slot.name, process.pid, process.pid * 10, process.started_ns, flags
+        )
 
-    def _vitals(self) -> Vitals | None:
-        identity = self._identity()
-        if identity is None:
+    def _vitals(self, slot: SimSlot) -> Vitals | None:
+        identity = self._identity(slot)
+        if identity is None or slot.process is None:
             return None
-        state = "halted" if self.marks else "ready"
+        writes, working = slot.process.writes, self._working() if slot.process.writes else 0
+        state = "standby" if not writes else "halted" if self.marks else "ready"
+        feeds = {"sim": 60 * NS_PER_S if "feed_dead" in self.faults else 0}
         hits = 0 if "path_unused" in self.faults else 5
         counters = {flag_hits(flag): hits for flag in identity.flags}
-        return Vitals(identity, self.clock.monotonic_ns(), state, 1, 0, 0, self._working(), {}, {}, {}, counters, {}, {}, {})
+        now_ns, limits = self.clock.monotonic_ns(), {"order_count_max": 1000}
+        return Vitals(identity, now_ns, state, 1, 0, 0, working, {}, feeds, {}, counters, {}, {}, limits, writes=writes)
 
     # ---- guard -----------------------------------------------------------------------------------------------------
 
     def identity(self) -> IdentityReport:
         """GET /v1/identity."""
-        identity = self._identity()
+        identity, standby = self._identity(self.slot), self._identity(self.beside)
         if identity and "lying_guard" in self.faults:
             identity = msgspec.structs.replace(identity, release="sha256:" + "f" * 64)
-        return IdentityReport("tradeops/identity/v1", self.name, self.fleet, "sha256:" + "0" * 64, identity, 20.0)
+        return IdentityReport("tradeops/identity/v1", self.name, self.fleet, "sha256:" + "0" * 64, identity, 20.0, standby=standby)
 
     def status(self) -> Status:
         """GET /v1/status."""
@@ -314,7 +302,7 @@ class SimHost:
             trading=self.trading(),
             marks=self.marks,
             permit=None,
-            vitals=self._vitals(),
+            vitals=self._vitals(self.slot),
             vitals_age_ms=20.0,
             epoch=1,
             blocked=self._blocked(),
@@ -325,6 +313,10 @@ class SimHost:
             policy_number=1,
             roster_number=self.roster_number,
             overlay_number=self.overlay,
+            active=self.active,
+            token=self.guard.state.token,
+            standby=self._vitals(self.beside),
+            standby_age_ms=20.0,
         )
 
     def health(self) -> Health:
@@ -334,9 +326,14 @@ class SimHost:
 
     def direct(self, directive: Directive, envelope: Envelope = UNSIGNED) -> DirectiveReply:
         """POST /v1/directives, already verified."""
-        taken = self._take_overlay(directive) if directive.verb is Verb.OVERLAY else self.guard.direct(directive, envelope)
+        taken = (
+            self._take_overlay(directive)
+            if directive.verb is Verb.OVERLAY
+            else self.guard.direct(directive, envelope, self.judged_by(self._working()))
+        )
+        self.turn()
         if self.kind == "url" and self.marks:
-            self.process = None
+            self.end_all()
         status = self.status()
         no = taken if isinstance(taken, Refusal) else None
         return DirectiveReply(
@@ -371,25 +368,25 @@ class SimHost:
         """As after a run that proved `release` here; the binding is every host's own."""
         self.blobs |= {file.digest for file in self.manifests[release].predicate.files}
         self.releases.add(release)
-        self.linked, self.binding = release, digest_bytes(make_binding(self.name).body())
-        self._do_start()
+        self.slot.linked, self.slot.binding = release, digest_bytes(make_binding(self.name).body())
+        self._do_start(slot=self.active)
+
+    def stands_by_too(self, release: str) -> None:
+        """Beside what trades."""
+        self.beside.linked, self.beside.binding = release, self.slot.binding
+        self._do_start(slot=self.beside.name)
 
     def reboot(self) -> None:
         """Processes end; what is durable stays."""
-        self.process = None
+        self.end_all()
         self.survivors = []
 
     def tampered(self, release: str) -> None:
         """Somebody runs another release by hand."""
-        self.process = replace(self.process, release=release) if self.process else None
+        self.slot.process = replace(self.slot.process, release=release) if self.slot.process else None
 
 
 def plain(document: msgspec.Struct) -> dict[str, Any]:
     """A struct as the agent's line holds it."""
     values: dict[str, Any] = msgspec.to_builtins(document)
     return values
-
-
-def _shown(process: SimProcess) -> Process:
-    tree = f"{ROOT}/releases/{process.release.removeprefix('sha256:')}/tree"
-    return Process(process.pid, process.pid * 10, process.started_ns, ("/usr/bin/python3", f"{tree}/run.py"), "/usr/bin/python3.11", tree)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.sim.drive import ROLLING, assert_truth, try_abort, try_deploy, try_resume
+from tests.sim.drive import BLUE_GREEN, ROLLING, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.host import SimHost
 from tests.sim.samples import SPEC
 from tests.sim.world import OperatorDied, World
@@ -19,6 +19,8 @@ from tradeops.deploy.playbook import Playbook
 _STEPS = [{"hosts": hosts, "flow": flow, "bake": "12s", "events": 50} for hosts, flow in (("1", "10%"), ("100%", None))]
 GATED = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "gated", "steps": _STEPS, "gate": {**SPEC, "every": "4s"}})
 PHASES = ("lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke", "lease", "resume", "gate", "let-go", "finish")
+TURNS = ("prove-standby", "smoke-standby", "gate", "cutover", "cutover", "stand-down", "warm", "end-standby")
+"""Further ones where two slots take turns."""
 LASTING = (
     "ssh_refused",
     "ssh_hang",
@@ -38,6 +40,7 @@ LASTING = (
     "feed_dead",
     "orders_stuck",
     "does_not_start",
+    "trader_hung",
 )
 DATA = ("no_data", "stale", "went_back", "quiet")
 LOST = ("lost_lock", "lost_receive", "lost_assemble", "lost_stop", "lost_switch", "lost_start", "lost_prove", "lost_renew", "lost_unlock")
@@ -56,15 +59,16 @@ class Trial:
         self.world.clock.sleep_s(60)
         self.world.new = self.world.release(2)
         self.world.pids = self.world.pids_now()
-        self.book = GATED if dice.random() < 0.35 else ROLLING
+        self.book = dice.choices((GATED, BLUE_GREEN, ROLLING), (30, 15, 55))[0]
+        phases = (*PHASES, *TURNS) if self.book is BLUE_GREEN else PHASES
         self.blind = self.moved = False
         for _ in range(dice.choice((0, 1, 1, 1, 2, 3))):
-            self.world.when(dice.choice(PHASES), self._misfortune())
-        if self.book is GATED and dice.random() < 0.25:
+            self.world.when(dice.choice(phases), self._misfortune())
+        if self.book.gate and dice.random() < 0.25:
             self.blind = True
             self.world.when("gate", partial(self.world.truth["h1"].faults.add, dice.choice(DATA)))
         if dice.random() < 0.1:
-            self.world.bad.add(self.world.new)
+            dice.choice((self.world.bad, self.world.apart)).add(self.world.new)
 
     def _misfortune(self) -> Callable[[], None]:
         host = self.world.truth[self.dice.choice(sorted(self.world.truth))]
@@ -116,6 +120,7 @@ class Trial:
         for host in self.world.truth.values():
             host.faults.clear()
             host.survivors.clear()
+            host.turn()
             assert host.lock_now() is None, "a lock that does not end"
             assert host.guard.at().lease is None, "a lease that does not end"
 
@@ -142,6 +147,7 @@ class Trial:
             own = [mark for mark in host.marks if mark.run]
             assert not own, f"{host.name} is left with {own}"
             assert host.lock_now() is None and host.guard.at().flow_cap_ppm is None
+            assert host.beside.process is None, f"{host.name} has something beside what trades"
         _one_writer(world)
 
 
@@ -157,4 +163,4 @@ def _trip(host: SimHost) -> None:
 def _one_writer(world: World) -> None:
     """No host on which two processes could send orders."""
     for host in world.truth.values():
-        assert not (host.trading() and host.process and host.survivors), f"{host.name} has two writers"
+        assert not (host.trading() and len(host.writers()) > 1), f"{host.name} has two writers"

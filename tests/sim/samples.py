@@ -16,6 +16,17 @@ from tradeops.gates.spec import GateSpec
 
 SIGNALS_PER_S = 200
 ERRORS, SIGNALS = PREFIX + Counter.ERRORS, PREFIX + Counter.SIGNALS
+COMPARED, DIFFERENT = PREFIX + Counter.DECISIONS_COMPARED, PREFIX + Counter.DECISIONS_DIFFERENT
+SHADOW = {
+    "slot": "standby",
+    "every": "2s",
+    "warm_up": "0s",
+    "persist": "12s",
+    "quiet": "10s",
+    "patience": "20s",
+    "exposure": COMPARED,
+    "metrics": {"decisions_different": {"kind": "ratio", "events": DIFFERENT, "per": COMPARED, "limit": "1%"}},
+}
 SPEC = {
     "every": "2s",
     "warm_up": "0s",
@@ -28,11 +39,12 @@ SPEC = {
 
 @dataclass
 class SimSource:
-    """gates.sources.port.Source. bad: releases with five times the errors."""
+    """gates.sources.port.Source. bad: releases with five times the errors.  apart: those that decide otherwise, one time in twenty."""
 
     truth: Mapping[str, SimHost]
     spec: GateSpec
     bad: frozenset[str]
+    apart: frozenset[str]
 
     def read(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Sample]]:
         """A sample of each; faults: no_data, stale, wrong_number, quiet, and whatever keeps a guard from answering."""
@@ -43,15 +55,18 @@ class SimSource:
             return Failed(BadSample("it exports none of the series that the gate asks for", where=host.name))
         if host.faults & {"guard_hang", "ssh_hang"}:
             return Failed(OutcomeUnknown("no answer in time", where=host.name))
-        if host.process is None:
+        process = (host.slot if self.spec.slot == "active" else host.beside).process
+        if process is None:
             return Failed(BadSample("nothing runs", where=host.name))
-        now_s, since_s = host.clock.wall_ns() / NS_PER_S, host.process.started_ns / NS_PER_S
+        now_s, since_s = host.clock.wall_ns() / NS_PER_S, process.started_ns / NS_PER_S
         cap_ppm = host.guard.at().flow_cap_ppm
         signals = 0.0 if "quiet" in host.faults else SIGNALS_PER_S * (now_s - since_s) * (1.0 if cap_ppm is None else cap_ppm / 10**6)
         if "went_back" in host.faults:
             signals = 1000.0 - signals
-        errors = signals * (0.05 if host.process.release in self.bad else 0.01)
+        errors = signals * (0.05 if process.release in self.bad else 0.01)
+        different = signals * 0.05 if process.release in self.apart else 0.0
         values = dict.fromkeys(self.spec.counters() | self.spec.gauges(), 0.0)
         values |= {SIGNALS: float(int(signals)), ERRORS: float(int(errors)), self.spec.start: since_s}
+        values |= {COMPARED: float(int(signals)), DIFFERENT: float(int(different))}
         taken_s = 1.0 if "stale" in host.faults else now_s
-        return Done(Sample(host.name, host.process.release, since_s, taken_s, now_s - taken_s, values, {}))
+        return Done(Sample(host.name, process.release, since_s, taken_s, now_s - taken_s, values, {}))

@@ -84,13 +84,13 @@ def test_another_meaning_is_refused_even_off(tmp_path: Path) -> None:
 
 def test_a_mixed_fleet_gets_no_flag(world: World) -> None:
     """D07: one host on another release, one on none: refused before anything is touched, both named."""
-    world.truth["h8"].linked = world.truth["h8"].previous = None
-    world.truth["h8"].process = None
+    world.truth["h8"].slot.linked = world.truth["h8"].slot.previous = None
+    world.truth["h8"].slot.process = None
     with pytest.raises(Refused, match="h8: runs nothing"):
         deploy(world.site(), world.new, ACTIVATE)
     other = world.release(3, flags=(OFF,))
     world.truth["h7"].releases.add(other)
-    world.truth["h7"].linked = other
+    world.truth["h7"].slot.linked = other
     world.truth["h7"].tampered(other)
     with pytest.raises(Refused, match=r"h7: runs .* most run"):
         deploy(world.site(), world.release(4, flags=(ON,)), ACTIVATE)

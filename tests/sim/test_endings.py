@@ -52,7 +52,7 @@ def test_the_plan_says_what_changes(world: World) -> None:
     """Flags, limits, new bytes, a mixed fleet and halted hosts are named before anything is done."""
     world.truth["h2"].guard.mark(Mark(MarkKind.HALT, "halt", "operator-1", "x", 0))
     world.truth["h3"].reboot()
-    world.truth["h3"].linked = None
+    world.truth["h3"].slot.linked = None
     drawn = plan(world.site(), world.release(5, flags=(Flag("rlp", "m"),)), ROLLING)
     assert drawn.bytes_new == 10
     assert [note for note in drawn.notes if "mixed" in note] and [note for note in drawn.notes if "h2" in note]

@@ -36,7 +36,7 @@ def come_back(world: World) -> None:
     host = world.truth["h8"]
     host.faults.clear()
     host.reboot()
-    host._do_start()
+    host._do_start(slot="blue")
 
 
 def others(world: World) -> set[str | None]:

@@ -79,7 +79,7 @@ def test_a_kill_in_the_middle_ends_it_everywhere(world: World, phase: str) -> No
     def kill() -> None:
         for host in world.truth.values():
             host.guard.mark(Mark(MarkKind.KILL, "kill-1", "operator-2", "stop", 0))
-            host.process = None
+            host.slot.process = None
 
     world.when(phase, kill)
     code, _ = try_deploy(world, world.new)

@@ -161,7 +161,7 @@ def look(world: World) -> dict[str, set[Verdict]]:
     """Verify the fleet; host -> verdicts, the odd one first."""
     site = world.site()
     expected = expected_hosts(site.runs, site.releases, site.bindings, overlay=0, flags_off={})
-    readings = read_hosts(site.hosts, site.agents, site.fan_out, slot="blue", timeout_s=2.0)
+    readings = read_hosts(site.hosts, site.agents, site.fan_out, timeout_s=2.0)
     verdict = verify(site.hosts, expected, readings, site.controls.identities(site.hosts, deadline_s=2.0))
     world.verdict = verdict
     return {name: {finding.verdict for finding in found} for name, found in verdict.findings.items()}

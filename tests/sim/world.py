@@ -175,6 +175,8 @@ class World:
         self._dead = False
         self.dies_at: AgentVerb | None = None
         self.bad: set[str] = set()
+        self.apart: set[str] = set()
+        self.replies_lost: set[str] = set()
         self.key = RunKey.generate()
         people = (Person("operator-1", (self.key.public_line,), ("operator",)),)
         self.policy = Policy("tradeops/policy/v1", FLEET, 1, people, {"operator": VERBS})
@@ -195,6 +197,8 @@ class World:
         self._dead, self.dies_at = False, None
 
     def _phase_begins(self, phase: str) -> None:
+        for host in self.truth.values():
+            assert not (len(host.writers()) > 1 and host.trading()), f"{host.name} has two writers"
         due = [hook for hook in self.hooks if hook[0] == phase]
         for hook in due:
             if hook in self.hooks:  # what the one before it did may have begun phases of its own
@@ -255,7 +259,7 @@ class World:
 
     def source_of(self, gate: GateSpec) -> SimSource:
         """Where a gate reads."""
-        return SimSource(self.truth, gate, frozenset(self.bad))
+        return SimSource(self.truth, gate, frozenset(self.bad), frozenset(self.apart))
 
     # ---- fleet.ports.Agents ----
 
@@ -315,6 +319,9 @@ class World:
     ) -> dict[str, Outcome[DirectiveReply]]:
         directive = decode(envelope.body(), Directive, source="sim")
         replies = self._guards(hosts, lambda sim: sim.direct(directive, envelope), deadline_s)
+        if directive.verb in self.replies_lost:
+            self.replies_lost.remove(directive.verb)
+            replies = {host.name: Unknown(OutcomeUnknown("the connection closed before the answer", where=host.name)) for host in hosts}
         for name, outcome in replies.items():
             if answered:
                 answered(name, outcome)

@@ -10,7 +10,7 @@ from tradeops.base.digest import short
 from tradeops.base.errors import ExitCode
 from tradeops.checks.finding import Finding, Verdict, confirm, odd_first
 from tradeops.checks.proof import Expected, prove_host
-from tradeops.contracts.agent import AgentVerb, Facts, Proof
+from tradeops.contracts.agent import AgentVerb, Facts, Proof, Running
 from tradeops.contracts.codec import convert
 from tradeops.contracts.identity import IdentityReport
 from tradeops.fleet.host import Host
@@ -45,9 +45,9 @@ class FleetVerdict:
 
 
 def read_hosts(
-    hosts: Sequence[Host], agents: Agents, fan_out: FanOut, *, slot: str, timeout_s: float, deadline_s: float | None = None
+    hosts: Sequence[Host], agents: Agents, fan_out: FanOut, *, timeout_s: float, deadline_s: float | None = None
 ) -> dict[str, Outcome[Reading]]:
-    """Ask every agent, over a session of its own. timeout_s: of each connect and of each answer.
+    """Ask every agent of the slot in force, over a session of its own. timeout_s: of each connect and of each answer.
 
     deadline_s: of everything that one host is asked [three answers].
     """
@@ -56,7 +56,7 @@ def read_hosts(
         session = agents.open(host, timeout_s=timeout_s)
         try:
             facts = convert(session.call(AgentVerb.FACTS, timeout_s=timeout_s), Facts)
-            answer = session.call(AgentVerb.PROVE, timeout_s=timeout_s, slot=slot, release=None, rehash=True)
+            answer = session.call(AgentVerb.PROVE, timeout_s=timeout_s, slot=facts.active, release=None, rehash=True)
             return Reading(facts, convert(answer, Proof))
         finally:
             session.close()
@@ -95,12 +95,23 @@ def _host_findings(
         confirm(host.name, "is itself", reading.facts.host == host.name, f"says it is {reading.facts.host}"),
         _same_as_fleet(host.name, reading.proof, common),
     ]
+    findings += [_standby(host.name, running) for running in reading.facts.running if _stands_by(running, reading.facts)]
     findings += [Finding(host.name, "host", Verdict.NO, problem) for problem in (*reading.facts.problems, *reading.proof.problems)]
     if expected is None:
         findings.append(Finding(host.name, "asked for", Verdict.UNKNOWN, "no finished run says what should run here"))
     else:
         findings += prove_host(host, expected, reading.proof, report)
     return tuple(findings)
+
+
+def _stands_by(running: Running, facts: Facts) -> bool:
+    return running.slot != facts.active and running.pid is not None
+
+
+def _standby(name: str, running: Running) -> Finding:
+    """A process in the slot that does not hold the token is declared by what that slot is linked to."""
+    runs = short(running.release) if running.release else "no release"
+    return confirm(name, "standby", running.release is not None and running.release == running.linked, f"slot {running.slot} runs {runs}")
 
 
 def _same_as_fleet(name: str, proof: Proof, common: str | None) -> Finding:

@@ -18,7 +18,8 @@ PROCESS = "process"
 class Expected:
     """What one host must run. flags: active flag id -> digest of its meaning; flags, overlay None: not compared.
 
-    before: (pid, start ticks) of the process that ran before the switch; the proved one must be another.
+    before: (pid, start ticks) of the process that ran before the switch; the proved one must be another.  standby: whether its
+    slot holds the activation token is not asked.
     """
 
     release: str
@@ -27,6 +28,7 @@ class Expected:
     slot: str
     flags: dict[str, str] | None = None
     before: frozenset[tuple[int, int]] = field(default_factory=frozenset)
+    standby: bool = False
 
 
 def prove_host(host: Host, expected: Expected, proof: Proof, report: IdentityReport | None, *, files: bool = True) -> tuple[Finding, ...]:
@@ -97,8 +99,15 @@ def _report_findings(host: Host, expected: Expected, proof: Proof, report: Ident
         return [Finding(host.name, "identity by guard", Verdict.UNKNOWN, "the guard did not answer")]
     return [
         expect(host.name, "guard's host", report.host, host.name),
-        *_identity_findings(host.name, expected, proof, report.identity, "guard"),
+        *_identity_findings(host.name, expected, proof, _said_of(report, expected), "guard"),
     ]
+
+
+def _said_of(report: IdentityReport, expected: Expected) -> Identity | None:
+    """Of the slot that holds the token, or held it last; or of the one that is asked about."""
+    if expected.standby and (report.identity is None or report.identity.slot != expected.slot):
+        return report.standby
+    return report.identity
 
 
 def _same_process(identity: Identity, process: Process | None) -> bool:

@@ -44,6 +44,12 @@ _WORDS = {
     "hold": ("is held", "held, takes no new risk"),
     "regain": ("is taken hold of again", "held by the run again"),
     "whole": ("hashes what it ran before", "has what it ran before, whole"),
+    "prove-standby": ("says what stands by", "standby proved"),
+    "smoke-standby": ("is checked beside what trades", "standby fit to trade"),
+    "cutover": ("gives the token to the other slot", "cut over"),
+    "stand-down": ("is stood down", "stood down, no slot writes"),
+    "warm": ("keeps the old slot warm", "old slot was kept warm"),
+    "end-standby": ("ends what stands by", "nothing stands by"),
     "finish": ("keeps the record", "done"),
     "unlock": ("is being unlocked", "unlocked"),
 }

@@ -37,6 +37,7 @@ def deploy(
     playbook: Playbook = DEFAULT,
     rolling: Annotated[bool, typer.Option("--rolling", help="The same as --playbook rolling.")] = False,
     canary: Annotated[bool, typer.Option("--canary", help="The same as --playbook canary.")] = False,
+    blue_green: Annotated[bool, typer.Option("--blue-green", help="The same as --playbook blue-green.")] = False,
     plan: Annotated[str | None, typer.Option("--plan", metavar="DIGEST", help="Refuse unless the plan is still this one.")] = None,
     exclude: Exclude = None,
     reason: Why = "",
@@ -45,7 +46,8 @@ def deploy(
 
     With --exclude it is 6 at best: the hosts that were left out are not proved.
     """
-    return bring(ctx, release, _one_of(playbook, rolling=rolling, canary=canary), plan=plan, leave_out=_leave_out(ctx, exclude, reason))
+    book = _one_of(playbook, rolling=rolling, canary=canary, blue_green=blue_green)
+    return bring(ctx, release, book, plan=plan, leave_out=_leave_out(ctx, exclude, reason))
 
 
 def bring(
@@ -76,7 +78,7 @@ def bring(
 
 def _one_of(playbook: str, **short: bool) -> str:
     """The playbook's name or file. Raises UsageError when several are asked for."""
-    asked = {name for name, given in short.items() if given} | ({playbook} if playbook != DEFAULT else set())
+    asked = {name.replace("_", "-") for name, given in short.items() if given} | ({playbook} if playbook != DEFAULT else set())
     if len(asked) > 1:
         raise UsageError(f"several playbooks are asked for: {', '.join(sorted(asked))}", next="give one of them")
     return asked.pop() if asked else playbook

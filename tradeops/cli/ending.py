@@ -11,7 +11,7 @@ from tradeops.cli.report import NO, YES, Report, Table, age, table
 if TYPE_CHECKING:
     from tradeops.cli.progress import RunProgress
     from tradeops.deploy.ending import Ending, HostEnd
-    from tradeops.deploy.plan import Plan
+    from tradeops.deploy.plan import CutoverPlan, HostPlan, Plan
 
 
 def ending_report(command: str, ending: Ending, progress: RunProgress) -> Report:
@@ -44,15 +44,16 @@ def _trading(end: HostEnd) -> str | None:
 
 def plan_report(plan: Plan) -> Report:
     """What a deploy would do."""
-    rows = [(part.wave + 1, part.host, short(part.old) if part.old else "nothing", short(plan.release)) for part in plan.hosts]
-    lines = [f"content that is new: {plan.bytes_new:,} bytes per host at most"]
+    rows = [(part.wave + 1, part.host, short(part.old) if part.old else "nothing", short(plan.release), _slot(part)) for part in plan.hosts]
+    lines = _turns(plan.cutover) if plan.cutover else []
+    lines += [f"content that is new: {plan.bytes_new:,} bytes per host at most"]
     lines += [f"excluded: {host} is killed, and the run does not end with 0" for host in plan.excluded]
     lines += [f"change: {change}" for change in plan.changes] + [f"note: {note}" for note in plan.notes] + list(plan.outlook)
     return Report(
         "plan",
         f"{plan.service} {short(plan.release)} (number {plan.number}) to {len(plan.hosts)} hosts of {plan.fleet} in {plan.waves()} waves",
         hosts=tuple({"host": part.host, "wave": part.wave + 1, "old": part.old, "new": plan.release} for part in plan.hosts),
-        tables=(table(("wave", "host", "runs now", "will run"), rows), _steps(plan)),
+        tables=(table(("wave", "host", "runs now", "will run", "slot"), rows), _steps(plan)),
         lines=(*lines, f"plan: {plan.digest()}"),
         next=" ".join((f"tradeops deploy {short(plan.release)} --plan {plan.digest()}", *_excluding(plan))),
         data={"release": plan.release, "digest": plan.digest(), "plan": _plain(plan)},
@@ -61,6 +62,19 @@ def plan_report(plan: Plan) -> Report:
 
 def _excluding(plan: Plan) -> list[str]:
     return [f"--exclude {host}" for host in plan.excluded] + (["--reason TEXT"] if plan.excluded else [])
+
+
+def _slot(part: HostPlan) -> str:
+    """Where the release goes; of two slots that take turns, which is idle now."""
+    return part.slot if part.slot == part.active else f"{part.slot}, idle beside {part.active}"
+
+
+def _turns(cutover: CutoverPlan) -> list[str]:
+    return [
+        f"beside the slot that trades for {age(cutover.shadow_s)} and {cutover.decisions:,} decisions, every order withheld; then by wave:",
+        "the slot that trades is stood down, its working orders are cancelled and proved gone, the token goes over",
+        f"the old slots stay warm for {age(cutover.warm_s)} after the last step, and the run with them",
+    ]
 
 
 def _steps(plan: Plan) -> Table:

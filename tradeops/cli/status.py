@@ -96,11 +96,28 @@ def report_of(
         tables=(table(_COLUMNS, rows),),
         lines=(
             *(f"{name}: {problem}" for name in order for problem in seen[name].problems),
+            *_standby_lines({name: seen[name] for name in order}),
             *held_lines({name: seen[name] for name in order}),
         ),
         next="`tradeops doctor` says why a host does not answer" if failed else "",
         data={"excluded": dict(excluded)},
     )
+
+
+def _standby_lines(seen: Mapping[str, Status]) -> list[str]:
+    """What stands by beside what trades, hosts of which the same is to be said together."""
+    from tradeops.cli.marks import named
+    from tradeops.contracts.metrics import Counter
+
+    found: dict[str, list[str]] = {}
+    apart = dict.fromkeys((Counter.DECISIONS_DIFFERENT, Counter.DECISIONS_COMPARED), 0)
+    for name, status in seen.items():
+        if beside := status.standby:
+            found.setdefault(f"slot {beside.identity.slot} stands by with release {_short(beside.identity.release)}", []).append(name)
+            apart = {counter: count + beside.counters.get(counter, 0) for counter, count in apart.items()}
+    lines = [f"{named(names)}: {words}" for words, names in found.items()]
+    different, compared = apart.values()
+    return [*lines, f"decisions of standbys: {different:,} of {compared:,} different from what trades"] if compared else lines
 
 
 _FACTS: dict[str, Callable[[Status], object]] = {

@@ -52,8 +52,9 @@ class Directive(msgspec.Struct, frozen=True):
 
     hosts: names, or `*` alone for the whole fleet (kill, halt).  issued_ns, expires_ns: wall time; a kill's are
     not held against it.  ends: with permit, the kill ids it ends; with resume, the halt ids.  run: set by a run key.
-    args: by verb: overlay {"overlay": {...}}; permit {"cause": str}; activate {"token": int}; lease {"lease_s": int,
-    "fence": int, "flow_cap_ppm": int}, where no cap means all of the flow, and lease_s 0 ends lease and cap.
+    args: by verb: overlay {"overlay": {...}}; permit {"cause": str}; activate {"token": int, "slot": str, "fence": int},
+    where people give no fence; lease {"lease_s": int, "fence": int, "flow_cap_ppm": int}, where no cap means all of the
+    flow, and lease_s 0 ends lease and cap.
     """
 
     schema: str

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from tradeops.base.digest import short
 from tradeops.base.errors import Refused, TradeopsError
 from tradeops.checks.finding import open_findings
+from tradeops.checks.proof import Expected
 from tradeops.contracts.agent import Facts
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.manifest import Release
@@ -17,7 +18,8 @@ from tradeops.contracts.status import Status
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.deploy.judging import Undecided
-from tradeops.deploy.plan import Plan, StepPlan, here
+from tradeops.deploy.places import here
+from tradeops.deploy.plan import Plan, StepPlan
 from tradeops.deploy.site import Site
 from tradeops.fleet.outcome import errors, values
 
@@ -69,10 +71,10 @@ def require_parity(crew: Crew) -> None:
 
     with crew.phase(PARITY, names):
 
-        def wanted(name: str) -> str:
-            return crew.plan.release if crew.states[name].switched else crew.plan.part(name).old or ""
+        def wanted(name: str) -> Expected:
+            return crew.expected(name) if crew.states[name].switched else crew.expected_before(name)
 
-        outcomes = phases.prove_once(crew, names, expected=lambda name: crew.expected_of(name, wanted(name)), files=True)
+        outcomes = phases.prove_once(crew, names, expected=wanted, files=True)
         failures = errors(outcomes)
         for name, findings in values(outcomes).items():
             if said := "; ".join(f"{finding.check}: {finding.detail}" for finding in open_findings(findings)[:4]):

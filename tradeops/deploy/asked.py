@@ -11,7 +11,7 @@ from tradeops.checks.proof import Expected
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.manifest import Release
-from tradeops.deploy.journal import Journal, came_to, list_runs
+from tradeops.deploy.journal import SETBACK, WARM, Journal, came_to, list_runs
 from tradeops.deploy.site import Releases
 
 SETTLED = (ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK)
@@ -40,10 +40,11 @@ def expected_hosts(
     newest = next(((journal, proved) for journal, proved in settled_runs(runs) if proved), None)
     if newest is None:
         return {}
-    plan, proved = newest[0].plan(), newest[1]
+    plan, proved, slots = newest[0].plan(), newest[1], newest[0].slots()
     most = max(proved.values(), key=list(proved.values()).count)
+    usual = max(slots.values(), key=list(slots.values()).count)
     return {
-        host: _expected(releases.manifest(release).predicate, release, bindings[host], overlay, flags_off, plan.slot)
+        host: _expected(releases.manifest(release).predicate, release, bindings[host], overlay, flags_off, slots.get(host, usual))
         for host, release in {**dict.fromkeys(plan.excluded, most), **proved}.items()
         if host in bindings
     }
@@ -60,10 +61,25 @@ def _expected(predicate: Release, release: str, binding: Envelope, overlay: int,
     )
 
 
+def warm_run(runs: Path, release: str | None = None) -> Journal | None:
+    """The newest run, when it stands between its last cutover and its end: the slots that it took over from stand by, warm.
+
+    release: what they must run [one release, whichever].
+    """
+    newest = next(iter(reversed(list_runs(runs))), None)
+    if newest is None or newest.end() is not None:
+        return None
+    phases, olds = {entry.phase for entry in newest.entries()}, {part.old for part in newest.plan().hosts}
+    one = len(olds) == 1 and release in (None, *olds)
+    return newest if one and WARM in phases and SETBACK not in phases else None
+
+
 def release_before(runs: Path, releases: Releases) -> str:
     """The release that the whole fleet ran before the one in force: one for all hosts, and an older one, so that a second
     rollback does not go forward again. Raises UsageError when there is none.
     """
+    if warm := warm_run(runs):
+        return warm.plan().hosts[0].old or ""
     history = [set(proved.values()) for _, proved in settled_runs(runs) if proved]
     now = max((releases.manifest(release).predicate.number for release in history[0]), default=0) if history else 0
     for ran in history[1:]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from tradeops.base.errors import FlagConflict, TradeopsError
-from tradeops.checks.proof import Expected
+from tradeops.base.errors import TradeopsError
 from tradeops.deploy import phases
-from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.attempt import attempt
+from tradeops.deploy.conflict import conflict
+from tradeops.deploy.crew import Crew
+from tradeops.deploy.cutback import cut_back
 from tradeops.deploy.locks import let_go, regain
 from tradeops.deploy.traffic import divert, give_back, weigh
-from tradeops.release.flags import conflicts, journal_conflict
 
 
 def bring_back(crew: Crew) -> dict[str, TradeopsError]:
@@ -20,19 +21,8 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     halted. Raises KillArrived, Ousted.
     """
     regain(crew)
-    switched = [name for name, state in crew.states.items() if state.switched]
     left: dict[str, TradeopsError] = {}
-    attempt({}, lambda names: divert(crew, names), switched)  # what a proxy holds counts at the end, when it is to give traffic again
-    if crew.kept:
-        attempt({}, lambda names: let_go(crew, names), switched)
-    else:
-        attempt(left, lambda names: phases.drain(crew, names), switched)
-    refused = {name: conflict for name in switched if (conflict := _conflict(crew, name))}
-    left.update(refused)
-    back = [name for name in switched if name not in refused]
-    for old in sorted({crew.plan.part(name).old or "" for name in back}):
-        _go_back(crew, [name for name in back if (crew.plan.part(name).old or "") == old], old or None, left)
-    _prove_untouched(crew, [name for name in crew.plan_hosts() if name not in switched], left)
+    (cut_back if crew.plan.cutover else _put_back)(crew, left)
     phases.watch(crew)
     resumable = [name for name in crew.plan_hosts() if name not in left]
     free = attempt(left, lambda names: let_go(crew, names), resumable)
@@ -40,8 +30,24 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     whole = attempt(left, lambda names: weigh(crew, names, 100), resumed)
     attempt(left, lambda names: give_back(crew, names), whole)
     if crew.kept:  # what is not proved stays halted, which for a service without a gate means that it does not run
-        attempt({}, lambda names: phases.drain(crew, names), [name for name in switched if name in left])
+        attempt({}, lambda names: phases.drain(crew, names), [name for name in left if crew.states[name].switched])
     return left
+
+
+def _put_back(crew: Crew, left: dict[str, TradeopsError]) -> None:
+    """Halted, stopped, switched and started on what each ran, in its place; whoever was not touched is proved."""
+    switched = [name for name, state in crew.states.items() if state.switched]
+    attempt({}, lambda names: divert(crew, names), switched)  # what a proxy holds counts at the end, when it is to give traffic again
+    if crew.kept:
+        attempt({}, lambda names: let_go(crew, names), switched)
+    else:
+        attempt(left, lambda names: phases.drain(crew, names), switched)
+    refused = {name: clash for name in switched if (clash := conflict(crew, name))}
+    left.update(refused)
+    back = [name for name in switched if name not in refused]
+    for old in sorted({crew.plan.part(name).old or "" for name in back}):
+        _go_back(crew, [name for name in back if (crew.plan.part(name).old or "") == old], old or None, left)
+    _prove_untouched(crew, [name for name in crew.plan_hosts() if name not in switched], left)
 
 
 def _go_back(crew: Crew, names: Sequence[str], old: str | None, left: dict[str, TradeopsError]) -> None:
@@ -52,7 +58,7 @@ def _go_back(crew: Crew, names: Sequence[str], old: str | None, left: dict[str, 
         _clear_proofs(crew, linked)
         return
     started = attempt(left, lambda some: phases.start(crew, some), linked)
-    attempt(left, lambda some: phases.prove(crew, some, _old_of(crew)), started)
+    attempt(left, lambda some: phases.prove(crew, some, crew.expected_before), started)
 
 
 def _clear_proofs(crew: Crew, names: Sequence[str]) -> None:
@@ -62,43 +68,4 @@ def _clear_proofs(crew: Crew, names: Sequence[str]) -> None:
 
 
 def _prove_untouched(crew: Crew, names: Sequence[str], left: dict[str, TradeopsError]) -> None:
-    attempt(left, lambda some: phases.prove(crew, some, _old_of(crew)), [name for name in names if crew.plan.part(name).old])
-
-
-def _old_of(crew: Crew) -> Callable[[str], Expected]:
-    return lambda name: crew.expected_of(name, crew.plan.part(name).old or "")
-
-
-def _conflict(crew: Crew, name: str) -> FlagConflict | None:
-    old = crew.plan.part(name).old
-    if old is None:
-        return None
-    target = crew.site.releases.manifest(old).predicate
-    clashes = [str(clash) for clash in conflicts(crew.expected(name).flags or {}, target)]
-    if journal := journal_conflict(crew.site.releases.manifest(crew.plan.release).predicate, target):
-        clashes.append(journal)
-    if not clashes:
-        return None
-    return FlagConflict(
-        "going back is not safe: " + "; ".join(clashes),
-        where=name,
-        holds="the host stays halted on the new release",
-        next="`tradeops flags disable` what is named, see no order working, then `tradeops runs abort`",
-    )
-
-
-def attempt(left: dict[str, TradeopsError], phase: Callable[[Sequence[str]], None], names: Sequence[str]) -> list[str]:
-    """Run a phase on `names` without those that fail; they are noted in `left`. Returns those that came true."""
-    pending = list(names)
-    while pending:
-        try:
-            phase(pending)
-        except PhaseFailed as failed:
-            left.update(failed.failures)
-            still = [name for name in pending if name not in failed.failures]
-            if len(still) == len(pending):
-                raise
-            pending = still
-        else:
-            break
-    return pending
+    attempt(left, lambda some: phases.prove(crew, some, crew.expected_before), [name for name in names if crew.plan.part(name).old])

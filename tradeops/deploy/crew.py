@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,6 +20,7 @@ from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.status import MarkKind
 from tradeops.deploy.journal import Journal
+from tradeops.deploy.places import beside
 from tradeops.deploy.plan import Plan, binding_of
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import PhaseProgress, Progress, Site
@@ -32,7 +33,7 @@ DEPLOY = "deploy"
 """The verb under which an agent lends its lock."""
 DELEGATION_SCHEMA = "tradeops/delegation/v1"
 DELEGATION_S = 6 * 3600
-"""How long a run key is lent for, besides the time that the plan's bakes take."""
+"""How long a run key is lent for, besides the time that the plan waits."""
 DIRECTIVE_S = 60
 
 
@@ -62,8 +63,9 @@ class HostState:
     """What the run knows of a host. fence: of its lock, None: not locked.  locked_ns: when that was renewed.
 
     leased: it trades only while the run renews its lease, on cap_ppm of its flow.  switched: the link may be on the new
-    release.  there: proved on the new release by an earlier session of this run.  before: processes that must not be the
-    proved one.  marks, kills: ids known when the run began.  proved: release proved to run.
+    release, or the token with its slot.  beside: a process may live in the slot that did not trade; standing: of the new release,
+    from an earlier session of this run.  there: proved on the new release by an earlier session.  before: processes that must
+    not be the proved one.  marks, kills: ids known when the run began.  proved: release proved to run, in `slot`.
     """
 
     host: Host
@@ -73,12 +75,20 @@ class HostState:
     leased: bool = False
     cap_ppm: int | None = None
     switched: bool = False
+    beside: bool = False
+    standing: bool = False
     there: bool = False
     before: frozenset[tuple[int, int]] = field(default_factory=frozenset)
     marks: frozenset[str] = field(default_factory=frozenset)
     kills: frozenset[str] = field(default_factory=frozenset)
     proved: str | None = None
+    slot: str = ""
     trading: bool = False
+
+    @property
+    def open(self) -> bool:
+        """On the new release, and not passed."""
+        return self.leased and self.switched
 
 
 class Crew:
@@ -107,10 +117,10 @@ class Crew:
                 run=self.run,
                 fleet=self.site.fleet,
                 hosts=self.plan_hosts(),
-                verbs=(DEPLOY, Verb.HALT, Verb.RESUME, Verb.LEASE, Verb.HOLD),
+                verbs=(DEPLOY, Verb.HALT, Verb.RESUME, Verb.LEASE, Verb.HOLD, Verb.STANDBY, Verb.ACTIVATE),
                 key=self.key.public_line,
                 issued_ns=now_ns,
-                expires_ns=now_ns + int(DELEGATION_S + sum(step.bake_s for step in self.plan.steps)) * NS_PER_S,
+                expires_ns=now_ns + int(DELEGATION_S + self.plan.lasts_s()) * NS_PER_S,
             )
         )
         return Envelope.of(body, self.site.signer.sign(body, Purpose.DELEGATION))
@@ -130,16 +140,24 @@ class Crew:
 
     def expected(self, name: str) -> Expected:
         """What the plan wants `name` to run."""
-        return self.expected_of(name, self.plan.release)
+        return self._expected(name, self.plan.release, self.plan.part(name).slot)
 
-    def expected_of(self, name: str, release: str) -> Expected:
-        """What `name` must show to be proved on `release`."""
+    def expected_beside(self, name: str) -> Expected:
+        """The same before it trades, where slots take turns."""
+        return replace(self.expected(name), standby=True)
+
+    def expected_before(self, name: str) -> Expected:
+        """What `name` ran when the plan was made, where it ran."""
+        part = self.plan.part(name)
+        return self._expected(name, part.old or "", part.active)
+
+    def _expected(self, name: str, release: str, slot: str) -> Expected:
         predicate = self.site.releases.manifest(release).predicate
         return Expected(
             release=release,
             binding=digest_bytes(binding_of(self.site, name)),
             overlay=None if predicate.start.kept else self.site.overlay_number,
-            slot=self.plan.slot,
+            slot=slot,
             flags=None if predicate.start.kept else active_flags(predicate.flags, self.site.flags_off),
             before=self.states[name].before,
         )
@@ -233,18 +251,19 @@ class Crew:
         self.site.ledger.outcome(intent, outcome, detail=detail)
 
     def direct(
-        self, verb: Verb, names: Sequence[str], reason: str, *, args: Mapping[str, int] | None = None, wait_ms: int = 0
+        self, verb: Verb, names: Sequence[str], reason: str, *, args: Mapping[str, int | str] | None = None, wait_ms: int = 0
     ) -> dict[str, Outcome[DirectiveReply]]:
         """Tell guards, each with the fence of its own host; hosts of one fence get the same document."""
         replies: dict[str, Outcome[DirectiveReply]] = {}
+        deadline_s = self.playbook.deadlines.control + wait_ms / 1000
         for fence in sorted({self.states[name].fence or 0 for name in names}):
             group = [name for name in names if (self.states[name].fence or 0) == fence]
             envelope = self.directive(verb, group, reason, args={**(args or {}), "fence": fence})
-            replies |= self.site.controls.direct(self.hosts(group), envelope, deadline_s=self.playbook.deadlines.control, wait_ms=wait_ms)
+            replies |= self.site.controls.direct(self.hosts(group), envelope, deadline_s=deadline_s, wait_ms=wait_ms)
         return replies
 
     def directive(
-        self, verb: Verb, hosts: Sequence[str], reason: str, *, ends: tuple[str, ...] = (), args: Mapping[str, int] | None = None
+        self, verb: Verb, hosts: Sequence[str], reason: str, *, ends: tuple[str, ...] = (), args: Mapping[str, int | str] | None = None
     ) -> Envelope:
         """A directive signed by the run's key."""
         now_ns = self.site.clock.wall_ns()
@@ -267,8 +286,9 @@ class Crew:
 
 
 def learn(crew: Crew, facts: Mapping[str, Facts]) -> None:
-    """Take over what preflight saw: marks and kills that were there before the run."""
+    """Take over what preflight saw: marks and kills that were there before the run, and what lives beside what trades."""
     for name, fact in facts.items():
+        crew.states[name].beside = beside(fact, crew.plan.part(name).active)
         crew.states[name].marks = frozenset(mark.id for mark in fact.marks)
         crew.states[name].kills = frozenset(mark.id for mark in fact.marks if mark.kind == "kill")
 

@@ -71,11 +71,12 @@ class Setback:
 
 
 def note_end(crew: Crew, ending: Ending) -> None:
-    """The journal's last line: how the run ended and what each host was proved to run."""
+    """The journal's last line: how the run ended, what each host was proved to run, and in which slot."""
     if ending.final:
         proved = {end.host: end.release for end in ending.hosts if not end.problem}
+        slots = {name: state.slot for name, state in crew.states.items() if proved.get(name)}
         own = {} if ending.own is None else {OWN: int(ending.own)}
-        crew.journal.note(END, ending.title, crew.site.clock.wall_ns(), exit_code=int(ending.exit_code), proved=proved, **own)
+        crew.journal.note(END, ending.title, crew.site.clock.wall_ns(), exit_code=int(ending.exit_code), proved=proved, slots=slots, **own)
 
 
 def proved(crew: Crew) -> Ending:
@@ -119,9 +120,9 @@ def held(crew: Crew, why: Undecided, state: str, problems: Mapping[str, Tradeops
     trading = _trading(crew)
     ends = []
     for name in crew.plan_hosts():
-        leased, problem = crew.states[name].leased, problems[name].what if name in problems else ""
-        runs = crew.states[name].proved if leased else None
-        ends.append(HostEnd(name, state if leased else "not in the run's hands", runs, trading[name], problem))
+        waits, problem = crew.states[name].open, problems[name].what if name in problems else ""
+        runs = crew.states[name].proved if waits else None
+        ends.append(HostEnd(name, state if waits else "not in the run's hands", runs, trading[name], problem))
     code = ExitCode.MIXED if problems else ExitCode.INCONCLUSIVE
     after = f"`tradeops runs resume {crew.run}` when evidence can come, or `tradeops runs abort {crew.run}`"
     causes = {name: error.what for name, error in problems.items()} | {"gate": str(why)}

@@ -19,7 +19,7 @@ from tradeops.deploy.plan import Plan
 from tradeops.deploy.playbook import Playbook, read_playbook
 
 _JOURNAL_BYTES_MAX = 64 << 20
-END, OWN = "end", "own"
+END, OWN, SETBACK, WARM = "end", "own", "setback", "warm"
 
 
 class Journal:
@@ -89,6 +89,11 @@ class Journal:
         """How the run ended, None while it has not."""
         entries = self.newest()
         return entries[-1] if entries and entries[-1].phase == END else None
+
+    def slots(self) -> dict[str, str]:
+        """Of a run that has ended: host -> the slot in which it was proved."""
+        end = self.end()
+        return dict(end.detail["slots"]) if end else {}
 
     def note(self, phase: str, outcome: str, wall_ns: int, **detail: Any) -> None:
         """Append one line durably. Raises OSError."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -24,6 +26,7 @@ from tradeops.gates.verdict import Gate
 
 GATE = "gate"
 VERDICT = "verdict"
+SHADOW = "shadow"
 _TRACE_BYTES_MAX = 64 << 20
 _WATCH_S = 5.0
 """Between two looks at marks, kills and releases, and at what would still be needed."""
@@ -56,29 +59,50 @@ def arms_of(crew: Crew, number: int) -> Arms:
     return Arms(dict.fromkeys(new, plan.release))
 
 
-def judge(crew: Crew, number: int, gate: GateSpec, past: Past | None) -> Past | None:
-    """Poll until the verdict is final: returns on PASS, what the control group did meanwhile. past: that of the step before.
+@dataclass(frozen=True)
+class Trial:
+    """What a gate is to decide. name: of its evidence.  says: in words.  look: what else must hold meanwhile, raises PhaseFailed."""
 
-    Raises PhaseFailed (phase `gate`), Undecided, KillArrived, Ousted.
+    name: str
+    says: str
+    spec: GateSpec
+    arms: Arms
+    bake_s: float
+    look: Callable[[], None]
+
+
+def judge(crew: Crew, number: int, gate: GateSpec, past: Past | None) -> Past | None:
+    """Poll until the verdict on a step is final: returns on PASS, what the control group did meanwhile. past: that of the step
+    before. Raises as `decide`.
     """
     step = crew.plan.steps[number]
-    arms = arms_of(crew, number)
-    with crew.phase(GATE, tuple(arms.canary)):
-        verdict, after = _poll(crew, number, spec_of(gate, step), arms, past)
-        _record(crew, number, verdict)
-        if verdict.ruling is Ruling.FAIL:
-            why = "; ".join(verdict.why)
-            raise PhaseFailed(GATE, {name: TradeopsError(why, where=name) for name in arms.canary})
-        if verdict.ruling is not Ruling.PASS:
-            raise Undecided(verdict.why)
+    says = f"step {number + 1} ({step.says})"
+    look = partial(refuse_odd, crew, step.reached)
+    trial = Trial(str(number), says, spec_of(gate, step), arms_of(crew, number), step.bake_s, look)
+    after = decide(crew, trial, past)
     phases.smoke(crew, step.reached)
     return after
 
 
-def _poll(crew: Crew, number: int, spec: GateSpec, arms: Arms, past: Past | None) -> tuple[Verdict, Past | None]:
+def decide(crew: Crew, trial: Trial, past: Past | None = None) -> Past | None:
+    """Poll until the verdict is final: returns on PASS. Raises PhaseFailed (phase `gate`), Undecided, KillArrived, Ousted."""
+    canary = trial.arms.canary
+    with crew.phase(GATE, tuple(canary)):
+        verdict, after = _poll(crew, trial, past)
+        _record(crew, trial, verdict)
+        if verdict.ruling is Ruling.FAIL:
+            why = "; ".join(verdict.why)
+            raise PhaseFailed(GATE, {name: TradeopsError(why, where=name) for name in canary})
+        if verdict.ruling is not Ruling.PASS:
+            raise Undecided(verdict.why)
+    return after
+
+
+def _poll(crew: Crew, trial: Trial, past: Past | None) -> tuple[Verdict, Past | None]:
     clock = crew.site.clock
+    spec, arms = trial.spec, trial.arms
     source = crew.site.source_for(spec)
-    gate = Gate(spec, arms, bake_s=crew.plan.steps[number].bake_s, now_s=_now_s(crew), past=past.rounds if past else ())
+    gate = Gate(spec, arms, bake_s=trial.bake_s, now_s=_now_s(crew), past=past.rounds if past else ())
     after = Past(spec, arms.control) if arms.control else None
     hosts = crew.hosts(arms.releases)
     watched_s = _now_s(crew) - _WATCH_S + _FIRST_S
@@ -90,15 +114,15 @@ def _poll(crew: Crew, number: int, spec: GateSpec, arms: Arms, past: Past | None
         if after:
             after.feed(outcomes, _now_s(crew))
         if verdict.final:
-            trace = gate.trace(_title(crew, number))
+            trace = gate.trace(_title(crew, trial))
             _show(crew, arms, trace)
-            _keep(crew, number, trace)
+            _keep(crew, trial, trace)
             return verdict, after
         if look:
             watched_s = _now_s(crew)
-            _show(crew, arms, gate.trace(_title(crew, number)))
+            _show(crew, arms, gate.trace(_title(crew, trial)))
             phases.watch(crew)
-            refuse_odd(crew, crew.plan.steps[number].reached)
+            trial.look()
 
 
 def _show(crew: Crew, arms: Arms, trace: Trace | None) -> None:
@@ -106,28 +130,27 @@ def _show(crew: Crew, arms: Arms, trace: Trace | None) -> None:
         crew.site.progress(GateProgress(crew.run, tuple(arms.canary), tuple(arms.control), trace))
 
 
-def _record(crew: Crew, number: int, verdict: Verdict) -> None:
+def _record(crew: Crew, trial: Trial, verdict: Verdict) -> None:
     """A verdict is on record before anything follows from it (A01)."""
-    detail = {"step": number, "ruling": verdict.ruling, "why": list(verdict.why)}
-    intent = crew.site.ledger.intent(VERDICT, run=crew.run, hosts=crew.plan.steps[number].reached, detail=detail)
-    crew.journal.note(VERDICT, verdict.ruling, crew.site.clock.wall_ns(), step=number, why=list(verdict.why))
+    detail = {"gate": trial.name, "ruling": verdict.ruling, "why": list(verdict.why)}
+    intent = crew.site.ledger.intent(VERDICT, run=crew.run, hosts=tuple(trial.arms.canary), detail=detail)
+    crew.journal.note(VERDICT, verdict.ruling, crew.site.clock.wall_ns(), gate=trial.name, why=list(verdict.why))
     crew.site.ledger.outcome(intent, verdict.ruling, detail={})
 
 
-def _keep(crew: Crew, number: int, trace: Trace | None) -> None:
+def _keep(crew: Crew, trial: Trial, trace: Trace | None) -> None:
     """What is kept with the run: the trace of each gate, and all of them drawn on one page."""
     folder = crew.journal.folder
     if trace is None:
         return
-    write_atomic(folder / f"gate-{number}.json", msgspec.json.encode(trace))
-    kept = [folder / f"gate-{at}.json" for at in range(len(crew.plan.steps))]
+    write_atomic(folder / f"gate-{trial.name}.json", msgspec.json.encode(trace))
+    kept = [folder / f"gate-{name}.json" for name in (SHADOW, *range(len(crew.plan.steps)))]
     traces = [decode(read_bounded(path, _TRACE_BYTES_MAX), Trace, source=str(path)) for path in kept if path.exists()]
     write_atomic(folder / "gates.html", report(f"Gates of run {crew.run}", traces).encode())
 
 
-def _title(crew: Crew, number: int) -> str:
-    step = crew.plan.steps[number]
-    return f"step {number + 1} ({step.says}) of run {crew.run}: {len(step.reached)} of {len(crew.plan.hosts)} hosts"
+def _title(crew: Crew, trial: Trial) -> str:
+    return f"{trial.says} of run {crew.run}: {len(trial.arms.canary)} of {len(crew.plan.hosts)} hosts"
 
 
 def _now_s(crew: Crew) -> float:

@@ -8,27 +8,37 @@ from tradeops.base.errors import ExitCode
 from tradeops.contracts.agent import Facts
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.ending import Setback
-from tradeops.deploy.journal import Journal
-from tradeops.deploy.plan import Plan, here
+from tradeops.deploy.journal import SETBACK, WARM, Journal
+from tradeops.deploy.places import here, in_slot, stands_by
+from tradeops.deploy.plan import Plan
 
-PASSED, SETBACK = "passed", "setback"
+PASSED, SHADOWED = "passed", "shadowed"
 
 
 @dataclass(frozen=True)
 class Past:
-    """passed: how many steps have.  proved: hosts that were seen on the release.  setback: why it was going back, if it was."""
+    """passed: how many steps have.  proved: hosts that were seen on the release.  setback: why it was going back, if it was.
+
+    shadowed: the standbys have passed.  warm_ns: since when the slots that were taken over from are kept warm, wall nanoseconds.
+    """
 
     passed: int = 0
     proved: tuple[str, ...] = ()
     setback: Setback | None = None
+    shadowed: bool = False
+    warm_ns: int | None = None
 
 
 def past_of(journal: Journal) -> Past:
     """Every session of the run together. Raises UsageError when the journal is damaged."""
     passed, proved, setback = 0, [], None
+    shadowed, warm_ns = False, None
     proving: list[str] = []
     for entry in journal.entries():
-        if entry.phase == PASSED:
+        shadowed = shadowed or entry.phase == SHADOWED
+        if (entry.phase, entry.outcome) == (WARM, "begun"):
+            warm_ns = warm_ns or entry.wall_ns
+        elif entry.phase == PASSED:
             passed = max(passed, int(entry.detail["step"]) + 1)
         elif entry.phase == SETBACK:
             setback = Setback(entry.outcome, dict(entry.detail["causes"]), ExitCode(entry.detail["exit_code"]))
@@ -36,12 +46,17 @@ def past_of(journal: Journal) -> Past:
             proving = list(entry.detail["hosts"])
         elif (entry.phase, entry.outcome) == ("prove", "done") and setback is None:
             proved += proving
-    return Past(passed, tuple(dict.fromkeys(proved)), setback)
+    return Past(passed, tuple(dict.fromkeys(proved)), setback, shadowed, warm_ns)
 
 
 def note_passed(crew: Crew, step: int) -> None:
     """A step has passed: whoever takes the run up need not bake it again."""
     crew.journal.note(PASSED, crew.plan.steps[step].says, crew.site.clock.wall_ns(), step=step)
+
+
+def note_shadowed(crew: Crew) -> None:
+    """The standbys have passed: whoever takes the run up need not try them again."""
+    crew.journal.note(SHADOWED, "passed", crew.site.clock.wall_ns())
 
 
 def note_setback(crew: Crew, setback: Setback) -> None:
@@ -50,8 +65,10 @@ def note_setback(crew: Crew, setback: Setback) -> None:
 
 
 def touched(plan: Plan, name: str, facts: Facts) -> bool:
-    """Whether a host may be anywhere but plainly running its old release."""
+    """Whether a host may be anywhere but plainly running its old release, in the slot that traded."""
     part = plan.part(name)
-    running = next((slot for slot in facts.running if slot.slot == plan.slot), None)
+    if facts.active != part.active or stands_by(facts):
+        return True
+    running = in_slot(facts, part.active)
     idle = running is None or running.pid is None
     return here(facts) is not None or not idle if part.old is None else here(facts) != part.old or idle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 
 from tradeops.base.errors import MixedFleet
 from tradeops.checks.finding import Finding, Verdict, open_findings
@@ -16,13 +17,18 @@ from tradeops.contracts.status import MarkKind, Status
 from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, as_envelope
 from tradeops.deploy.leftout import strike_again
 from tradeops.deploy.locks import confirm, lease, not_taken, renew
-from tradeops.deploy.plan import binding_of
+from tradeops.deploy.plan import HostPlan, binding_of
 from tradeops.deploy.settle import settle, words
 from tradeops.deploy.traffic import divert, give_back
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome, errors, values
 
 _STAGE_S = 900.0
+SlotOf = Callable[[HostPlan], str]
+"""Which slot of a host is meant."""
+GOES: SlotOf = attrgetter("slot")
+CAME: SlotOf = attrgetter("active")
+BESIDE: SlotOf = attrgetter("beside")
 
 
 def stage(crew: Crew) -> None:
@@ -110,11 +116,11 @@ def drain(crew: Crew, wave: Sequence[str]) -> None:
         settle(crew, "drain", wave, poll, drained, deadline_s=deadline_s)
 
 
-def stop(crew: Crew, wave: Sequence[str]) -> None:
-    """Stop the service and prove that no process of it is left."""
-    with crew.phase("stop", wave):
+def stop(crew: Crew, wave: Sequence[str], slot: SlotOf = GOES, *, phase: str = "stop") -> None:
+    """Stop the service in a slot and prove that no process of it is left there."""
+    with crew.phase(phase, wave):
         longest_s = max(_stop_s(crew, name) for name in wave)
-        crew.all("stop", wave, lambda name: _stop_one(crew, name), deadline_s=longest_s + crew.playbook.deadlines.stop)
+        crew.all(phase, wave, lambda name: _stop_one(crew, name, slot), deadline_s=longest_s + crew.playbook.deadlines.stop)
 
 
 def _stop_s(crew: Crew, name: str) -> float:
@@ -124,11 +130,11 @@ def _stop_s(crew: Crew, name: str) -> float:
     return max(asked_s, crew.playbook.deadlines.stop)
 
 
-def _stop_one(crew: Crew, name: str) -> None:
-    limit_s = _stop_s(crew, name)
-    before = _proof(crew, name, rehash=False)
+def _stop_one(crew: Crew, name: str, slot: SlotOf) -> None:
+    limit_s, where = _stop_s(crew, name), slot(crew.plan.part(name))
+    before = _proof(crew, name, where, rehash=False)
     crew.states[name].before |= {(process.pid, process.start_ticks) for process in (before.process, *before.others) if process}
-    answer = crew.call(name, AgentVerb.STOP, timeout_s=limit_s + crew.playbook.deadlines.verb, slot=crew.plan.slot, stop_timeout_s=limit_s)
+    answer = crew.call(name, AgentVerb.STOP, timeout_s=limit_s + crew.playbook.deadlines.verb, slot=where, stop_timeout_s=limit_s)
     stopped = convert(answer, Stopped)
     if not stopped.stopped:
         pids = ", ".join(str(process.pid) for process in stopped.survivors)
@@ -144,11 +150,12 @@ def switch(crew: Crew, wave: Sequence[str], release: str | None) -> None:
 def _switch_one(crew: Crew, name: str, release: str | None) -> None:
     site = crew.site
     binding_of(site, name)
-    crew.states[name].switched = True
+    part = crew.plan.part(name)
+    crew.states[name].switched |= part.slot == part.active
     crew.call(
         name,
         AgentVerb.SWITCH,
-        slot=crew.plan.slot,
+        slot=part.slot,
         release=release,
         binding=as_envelope(site.bindings[name]),
         overlay=as_envelope(site.overlay) if site.overlay else None,
@@ -156,12 +163,14 @@ def _switch_one(crew: Crew, name: str, release: str | None) -> None:
     crew.call(name, AgentVerb.JOURNAL, append={"phase": "switched", "release": release})
 
 
-def start(crew: Crew, wave: Sequence[str]) -> None:
-    """Start the service. That it runs, and what, is for `prove` to say."""
+def start(crew: Crew, wave: Sequence[str], slot: SlotOf = GOES) -> None:
+    """Start the service in a slot. That it runs, and what, is for `prove` to say."""
     with crew.phase("start", wave):
-        crew.all(
-            "start", wave, lambda name: crew.call(name, AgentVerb.START, slot=crew.plan.slot), deadline_s=crew.playbook.deadlines.verb * 2
-        )
+
+        def start_one(name: str) -> None:
+            crew.call(name, AgentVerb.START, slot=slot(crew.plan.part(name)))
+
+        crew.all("start", wave, start_one, deadline_s=crew.playbook.deadlines.verb * 2)
 
 
 def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) -> None:
@@ -173,9 +182,10 @@ def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) 
     with crew.phase("prove", wave):
         for files in (False, True):
             poll = partial(prove_once, crew, expected=expected, files=files)
-            settle(crew, "prove", wave, poll, lambda _, found: words(open_findings(found)), deadline_s=limit_s, hopeless=_is_gone)
+            settle(crew, "prove", wave, poll, lambda _, found: words(open_findings(found)), deadline_s=limit_s, hopeless=is_gone)
         for name in wave:
-            crew.states[name].proved = expected(name).release
+            proved = expected(name)
+            crew.states[name].proved, crew.states[name].slot = proved.release, proved.slot
 
 
 def prove_once(
@@ -186,19 +196,19 @@ def prove_once(
     reports = values(crew.site.controls.identities(crew.hosts(names), deadline_s=deadlines.control))
 
     def prove_one(host: Host) -> tuple[Finding, ...]:
-        proof = _proof(crew, host.name, rehash=files)
-        return prove_host(host, expected(host.name), proof, reports.get(host.name), files=files)
+        wanted = expected(host.name)
+        return prove_host(host, wanted, _proof(crew, host.name, wanted.slot, rehash=files), reports.get(host.name), files=files)
 
     return crew.site.fan_out.run(crew.hosts(names), prove_one, deadline_s=deadlines.verb)
 
 
-def _is_gone(findings: Sequence[Finding]) -> bool:
+def is_gone(findings: Sequence[Finding]) -> bool:
     """A process that was started and is no more does not come up by waiting."""
     return any(finding.check == PROCESS and finding.verdict is Verdict.NO for finding in findings)
 
 
-def _proof(crew: Crew, name: str, *, rehash: bool) -> Proof:
-    answer = crew.call(name, AgentVerb.PROVE, slot=crew.plan.slot, release=crew.plan.release, rehash=rehash)
+def _proof(crew: Crew, name: str, slot: str, *, rehash: bool) -> Proof:
+    answer = crew.call(name, AgentVerb.PROVE, slot=slot, release=crew.plan.release, rehash=rehash)
     return convert(answer, Proof)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import msgspec
 
@@ -12,8 +13,8 @@ from tradeops.contracts.agent import Facts
 from tradeops.contracts.codec import encode
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.manifest import Limits, Manifest, Release
-from tradeops.contracts.status import MarkKind
-from tradeops.deploy.playbook import Playbook
+from tradeops.deploy.places import here, other_slot, places, refuse_turns
+from tradeops.deploy.playbook import Cutover, Playbook
 from tradeops.deploy.site import Site
 from tradeops.deploy.waves import Cut, cut
 
@@ -21,12 +22,23 @@ SCHEMA = "tradeops/plan/v1"
 
 
 class HostPlan(msgspec.Struct, frozen=True):
-    """One host's part. old: the release that it runs now, None when it runs none."""
+    """One host's part. old: the release that it runs now, None when it runs none.  slot: where the release goes.
+
+    active: the slot that trades now.  idle: the release that the other one is linked to, None: none.
+    """
 
     host: str
     wave: int
     old: str | None
     binding: str
+    slot: str
+    active: str
+    idle: str | None
+
+    @property
+    def beside(self) -> str:
+        """The slot that does not trade now."""
+        return other_slot(self.active)
 
 
 class StepPlan(msgspec.Struct, frozen=True):
@@ -42,11 +54,22 @@ class StepPlan(msgspec.Struct, frozen=True):
     events: int
 
 
+class CutoverPlan(msgspec.Struct, frozen=True):
+    """How two slots take turns. orders: what becomes of those that work when they do.  shadow_s, decisions: of the bake beside
+    the slot that trades.  warm_s: how long that one stands by afterwards.
+    """
+
+    orders: str
+    shadow_s: float
+    decisions: int
+    warm_s: float
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The document. book: digest of the whole playbook.  approvals: how many it needs.
 
     bytes_new: content of the release that the one it replaces does not have.  turns_on: flags that it brings into force.
-    excluded: hosts that it leaves out.
+    excluded: hosts that it leaves out.  cutover: None where each host's release is replaced in its place.
     outlook: how long gates will take, reckoned when the plan was made; not part of what the digest binds.
     """
 
@@ -58,7 +81,6 @@ class Plan(msgspec.Struct, frozen=True):
     number: int
     playbook: str
     book: str
-    slot: str
     overlay: int
     steps: tuple[StepPlan, ...]
     hosts: tuple[HostPlan, ...]
@@ -69,10 +91,16 @@ class Plan(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     excluded: tuple[str, ...] = ()
     outlook: tuple[str, ...] = ()
+    cutover: CutoverPlan | None = None
 
     def digest(self) -> str:
         """What `--plan` and approvals name."""
         return digest_bytes(encode(msgspec.structs.replace(self, outlook=())))
+
+    def lasts_s(self) -> float:
+        """What the run waits for by its plan: bakes, and the slots that stay warm."""
+        turns_s = self.cutover.shadow_s + self.cutover.warm_s if self.cutover else 0.0
+        return turns_s + sum(step.bake_s for step in self.steps)
 
     def wave(self, number: int) -> tuple[str, ...]:
         """Host names of a wave."""
@@ -97,9 +125,13 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         )
     olds = {name: here(fact) for name, fact in facts.items()}
     before = [site.releases.manifest(old) for old in sorted({old for old in olds.values() if old and old != release})]
+    found = places(facts, take_turns=playbook.cutover is not None)
+    if playbook.cutover:
+        running = {name: site.releases.manifest(old).predicate for name, old in olds.items() if old}
+        refuse_turns(predicate, playbook.cutover, facts, running)
     cuts = cut(site.hosts, playbook)
     parts = tuple(
-        HostPlan(host.name, number, olds[host.name], digest_bytes(binding_of(site, host.name)))
+        HostPlan(host.name, number, olds[host.name], digest_bytes(binding_of(site, host.name)), **asdict(found[host.name]))
         for number, wave in enumerate(wave for step in cuts for wave in step.waves)
         for host in wave
     )
@@ -112,7 +144,6 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         number=predicate.number,
         playbook=playbook.name,
         book=digest_bytes(playbook.text().encode()),
-        slot=slot_of(facts),
         overlay=site.overlay_number,
         steps=_steps(cuts),
         hosts=parts,
@@ -122,7 +153,12 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         changes=tuple(change for old in before for change in _changes(old.predicate, predicate, site.flags_off)),
         notes=(*_notes(facts, olds, release), *collapsed(cuts, len(site.hosts))),
         excluded=tuple(host.name for host in site.excluded),
+        cutover=_cutover(playbook.cutover) if playbook.cutover else None,
     )
+
+
+def _cutover(asked: Cutover) -> CutoverPlan:
+    return CutoverPlan(asked.orders, asked.shadow.bake, asked.shadow.decisions, asked.warm)
 
 
 def _steps(cuts: Sequence[Cut]) -> tuple[StepPlan, ...]:
@@ -149,26 +185,6 @@ def collapsed(cuts: Sequence[Cut], whole: int) -> list[str]:
             notes.append(f"{', '.join(names[:-1])} and {names[-1]} are {all_of} {hosts} of {whole}; {caps}")
         at += len(same)
     return notes
-
-
-def here(facts: Facts) -> str | None:
-    """The release of the slot that a run replaces: what runs there, or what would start where nothing runs."""
-    return next((running.release or running.linked for running in facts.running if running.slot == facts.active), None)
-
-
-def slot_of(facts: Mapping[str, Facts]) -> str:
-    """The slot that a run replaces: the one that holds the activation token on every host.
-
-    Raises Refused when hosts differ in it, or one stands by: there nobody writes, and a run would prove nothing.
-    """
-    standing_by = sorted(name for name, fact in facts.items() if any(mark.kind is MarkKind.STANDBY for mark in fact.marks))
-    if standing_by:
-        raise Refused("no slot is active", where=", ".join(standing_by), holds="nothing was touched", next="activate a slot there first")
-    active = {name: fact.active for name, fact in facts.items()}
-    if len(set(active.values())) > 1:
-        said = "; ".join(f"{name}: {slot}" for name, slot in sorted(active.items()))
-        raise Refused(f"hosts are active on different slots ({said})", holds="nothing was touched", next="bring all to one slot first")
-    return next(iter(active.values()))
 
 
 def binding_of(site: Site, host: str) -> bytes:

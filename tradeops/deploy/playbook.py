@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from tradeops.base.config import DurationS, Key, Strict, load_yaml, parse_yaml
+from tradeops.contracts.metrics import PREFIX, Counter
 from tradeops.deploy.blackout import Blackout
 from tradeops.gates.spec import GateSpec
 
@@ -85,12 +86,40 @@ class Inconclusive(Strict):
     trade_on: Annotated[DurationS, Field(gt=0, le=86_400)] = 1800.0
 
 
+def _shadow_gate() -> GateSpec:
+    """What a standby is judged by unless the playbook says otherwise: that it decides as the slot that trades, without errors."""
+    per = PREFIX + Counter.DECISIONS_COMPARED
+    events = {"decisions_different": Counter.DECISIONS_DIFFERENT, "error_rate": Counter.ERRORS}
+    metrics = {name: {"kind": "ratio", "events": PREFIX + counter, "per": per, "limit": "1%"} for name, counter in events.items()}
+    return GateSpec.model_validate({"slot": "standby", "exposure": per, "metrics": metrics})
+
+
+class Shadow(Strict):
+    """The release beside the slot that trades, every order of it withheld. bake, decisions: it has passed when the time is over,
+    so many decisions of both were held against each other, and its gate says so (D10).
+    """
+
+    bake: Annotated[DurationS, Field(gt=0)] = 300.0
+    decisions: Annotated[int, Field(ge=1)] = 500
+    gate: GateSpec = Field(default_factory=_shadow_gate)
+
+
+class Cutover(Strict):
+    """The release goes into the slot beside the one that trades, and takes over from it. orders: what becomes of those that
+    work then.  warm: how long the slot that it took over from stands by afterwards, ready to take over again.
+    """
+
+    shadow: Shadow = Field(default_factory=Shadow)
+    orders: Literal["cancel", "adopt"] = "cancel"
+    warm: Annotated[DurationS, Field(le=86_400)] = 1800.0
+
+
 class Playbook(Strict):
     """The whole document. at_once: hosts replaced together at most (D09), the first of all alone unless that is 100%.
 
     gate: judges every step that bakes; without one, a bake is time under the smoke checks.  on_fail: of a gate: `back` to
     what ran before, or `halt`, left to a person.  approvals: by people other than who deploys.  keep: releases kept on each
-    host besides the running and the previous one.
+    host besides the running and the previous one.  cutover: by two slots that take turns; left out, in place.
     """
 
     schema_: Annotated[Literal["tradeops/playbook/v1"], Field(alias="schema")]
@@ -98,6 +127,7 @@ class Playbook(Strict):
     steps: Annotated[tuple[Step, ...], Field(strict=False, min_length=1, max_length=100)] = (Step(hosts="1"), Step(hosts="100%"))
     at_once: Share = "1/3"
     gate: GateSpec | None = None
+    cutover: Cutover | None = None
     on_fail: Literal["back", "halt"] = "back"
     on_inconclusive: Inconclusive = Inconclusive()
     approvals: Annotated[int, Field(ge=0, le=10)] = 0
@@ -137,6 +167,10 @@ def _problems(book: Playbook) -> Iterator[tuple[Key, str]]:
             reached = fraction(step.hosts)
         if step.bake and not step.events:
             yield ("steps", number, "events"), "a bake needs a number of real events too: time alone proves nothing (D10)"
+    if book.gate and book.gate.slot != "active":
+        yield ("gate", "slot"), "what trades is judged here; a standby is judged under `cutover`"
+    if book.cutover and book.cutover.shadow.gate.slot != "standby":
+        yield ("cutover", "shadow", "gate", "slot"), "write `slot: standby`: the slot in force is not what is tried here"
     first = book.steps[0]
     if first.bake and (first.flow is None or fraction(first.flow) > CANARY_FLOW_MAX):
         yield ("steps", 0, "flow"), "a canary takes at most 10% of the fleet's flow (D08)"

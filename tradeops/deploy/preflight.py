@@ -14,7 +14,7 @@ from tradeops.contracts.manifest import VITALS, Release
 from tradeops.deploy.asked import SETTLED
 from tradeops.deploy.blackout import blacked_out
 from tradeops.deploy.journal import came_to, list_runs
-from tradeops.deploy.plan import here
+from tradeops.deploy.places import here
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import PhaseProgress, Progress, Site
 from tradeops.deploy.traffic import see_proxies

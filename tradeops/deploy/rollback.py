@@ -7,18 +7,22 @@ from collections.abc import Mapping
 from tradeops.base.errors import FlagConflict
 from tradeops.contracts.agent import Facts
 from tradeops.contracts.flags import active_flags
+from tradeops.deploy.asked import warm_run
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.leftout import LeaveOut, put_out, without
-from tradeops.deploy.plan import here, make_plan
+from tradeops.deploy.places import here
+from tradeops.deploy.plan import make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, survey
 from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
+from tradeops.deploy.takeup import abort
 from tradeops.release.flags import conflicts, journal_conflict
 
 
 def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOut | None = None) -> Ending:
-    """Halt, drain, switch, prove every host on `release`; exit 0 when proved. leave_out: as in a deploy.
+    """Halt, drain, switch, prove every host on `release`; exit 0 when proved. Where it still stands by in the slots that the newest
+    run took over from, they take over again, in no time: that run is aborted. leave_out: as in a deploy, and always in place.
 
     Raises FlagConflict while a live flag means something else to `release`, Refused when it is not whole on every
     host, PreflightFailed, LockHeld. Nothing is touched then.
@@ -28,9 +32,13 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
     sessions = open_all(site, playbook)
     try:
         seen = survey(site, sessions, playbook)
-        judge(site, release, playbook, seen, back=True)
-        facts = seen.facts
+        facts, warm = seen.facts, None if leave_out else warm_run(site.runs, release)
+        if warm is None:
+            judge(site, release, playbook, seen, back=True)
         refuse_conflicts(site, release, facts)
+        if warm is not None:
+            close_all(sessions)
+            return abort(site, warm)
         drawn = make_plan(site, release, playbook, facts)
         if leave_out:
             put_out(site, leave_out.reason)

@@ -8,8 +8,9 @@ from functools import partial
 
 from tradeops.base.errors import ExitCode, TradeopsError
 from tradeops.contracts.agent import Facts
-from tradeops.deploy import activation, ending, phases
-from tradeops.deploy.bringback import attempt, bring_back
+from tradeops.deploy import activation, cutover, ending, phases
+from tradeops.deploy.attempt import attempt
+from tradeops.deploy.bringback import bring_back
 from tradeops.deploy.crew import Crew, KillArrived, Ousted, PhaseFailed, learn
 from tradeops.deploy.ending import Ending, Setback
 from tradeops.deploy.journal import Journal
@@ -17,6 +18,7 @@ from tradeops.deploy.judging import GATE, Undecided
 from tradeops.deploy.leftout import take_in
 from tradeops.deploy.locks import lock, unlock
 from tradeops.deploy.past import Past, note_setback, touched
+from tradeops.deploy.places import in_slot
 from tradeops.deploy.plan import Plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all
@@ -100,8 +102,11 @@ def _recognise(crew: Crew, past: Past) -> None:
     """What an earlier session of the run has left on each host, asked now that nobody else can change it."""
     facts = crew.all("facts", crew.plan_hosts(), crew.facts, deadline_s=crew.playbook.deadlines.verb)
     for name, fact in facts.items():
-        crew.states[name].switched = touched(crew.plan, name, fact)
-        crew.states[name].leased = True
+        state, runs = crew.states[name], in_slot(fact, crew.plan.part(name).slot)
+        state.switched = touched(crew.plan, name, fact)
+        state.standing = runs is not None and runs.pid is not None and runs.release == crew.plan.release
+        state.beside = state.beside or crew.plan.cutover is not None
+        state.leased = True
     there = [name for name in past.proved if past.setback is None and crew.states[name].switched]
     unproved: dict[str, TradeopsError] = {}
     for name in attempt(unproved, partial(phases.prove, crew, expected=crew.expected), there):
@@ -110,7 +115,9 @@ def _recognise(crew: Crew, past: Past) -> None:
 
 def _go_on(crew: Crew, past: Past) -> Ending:
     try:
+        cutover.begin(crew, past)
         advance(crew, past.passed)
+        cutover.end(crew, past)
         phases.finish(crew)
         phases.prove(crew, crew.plan_hosts(), crew.expected)
     except PhaseFailed as failed:

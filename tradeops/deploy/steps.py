@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tradeops.contracts.units import PPM
-from tradeops.deploy import activation, phases
+from tradeops.deploy import activation, cutover, phases
 from tradeops.deploy.blackout import blacked_out
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.judging import judge
@@ -21,6 +21,7 @@ _POLL_S = 5.0
 
 def advance(crew: Crew, passed: int) -> None:
     """Every step of the plan; those that passed in an earlier session are not baked again. Raises PhaseFailed, KillArrived, Ousted."""
+    put = cutover.take_over if crew.plan.cutover else phases.replace
     before: tuple[str, ...] = ()
     history: Past | None = None
     for number, step in enumerate(crew.plan.steps):
@@ -32,7 +33,7 @@ def advance(crew: Crew, passed: int) -> None:
         for wave in step.waves:
             if wave:
                 activation.require_parity(crew)
-            phases.replace(crew, crew.plan.wave(wave), step.cap_ppm)
+            put(crew, crew.plan.wave(wave), step.cap_ppm)
         _cap(crew, step.reached, step.cap_ppm)
         if number >= passed:
             history = _pass(crew, number, step, history)

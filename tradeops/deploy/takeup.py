@@ -16,7 +16,8 @@ from tradeops.deploy.ending import Ending, Setback
 from tradeops.deploy.journal import Journal, list_runs
 from tradeops.deploy.leftout import narrow
 from tradeops.deploy.past import Past, past_of
-from tradeops.deploy.plan import Plan, here
+from tradeops.deploy.places import here
+from tradeops.deploy.plan import Plan
 from tradeops.deploy.preflight import close_all, open_all, survey
 from tradeops.deploy.run import conduct
 from tradeops.deploy.site import Site

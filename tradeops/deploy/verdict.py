@@ -9,7 +9,6 @@ from tradeops.checks.drift import FleetVerdict, Reading, read_hosts, verify
 from tradeops.checks.finding import Finding, Verdict, odd_first
 from tradeops.checks.proof import Expected
 from tradeops.contracts.identity import IdentityReport
-from tradeops.contracts.layout import SLOTS
 from tradeops.deploy.exclusion import Excluded
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Outcome
@@ -32,12 +31,11 @@ def fleet_verdict(
     timeout_s: of each connect to an agent and of each of its answers.  control_s: of a guard's answer.
     deadline_s: of everything that one agent is asked [three answers].
     """
-    slot = next((one.slot for one in expected.values()), SLOTS[0])
     readings: dict[str, Outcome[Reading]] = {}
     reports: dict[str, Outcome[IdentityReport]] = {}
     fan_out.together(
         (
-            lambda: readings.update(read_hosts(hosts, agents, fan_out, slot=slot, timeout_s=timeout_s, deadline_s=deadline_s)),
+            lambda: readings.update(read_hosts(hosts, agents, fan_out, timeout_s=timeout_s, deadline_s=deadline_s)),
             lambda: reports.update(controls.identities(hosts, deadline_s=control_s)),
         )
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tradeops.base.errors import TradeopsError
 from tradeops.contracts.directive import Verb
 from tradeops.deploy import ending, phases
-from tradeops.deploy.bringback import attempt
+from tradeops.deploy.attempt import attempt
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.judging import Undecided
@@ -18,10 +18,13 @@ def wait(crew: Crew, why: Undecided) -> Ending | None:
     None where it wants them taken back. Raises KillArrived, Ousted.
     """
     after = crew.playbook.on_inconclusive
-    open_hosts = [name for name in crew.plan_hosts() if crew.states[name].leased]
+    open_hosts = [name for name in crew.plan_hosts() if crew.states[name].open]
     problems: dict[str, TradeopsError] = {}
     if after.then == "back":
         return None
+    if not open_hosts:
+        unlock(crew)
+        return ending.held(crew, why, "no host was cut over; the release stands by", {})
     if after.then == "hold":
         attempt(problems, lambda names: hold(crew, names, f"no verdict: {why.why[0]}"[:500]), open_hosts)
         state = "held: takes no new risk"

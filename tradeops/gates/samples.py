@@ -162,15 +162,18 @@ def _once_each(rows: Sequence[Row]) -> None:
 
 
 def _in_force(rows: Sequence[Row], label: str, spec: GateSpec) -> tuple[str, list[Row]]:
-    """The release and the rows of the slot that is in force: the only one, or the one that says so."""
+    """The release and the rows of the slot that is judged: the one in force, or the standby beside it."""
     slots: dict[str, list[Row]] = {}
     for row in rows:
         slots.setdefault(row.labels.get(IDENTITY_LABELS[2], ""), []).append(row)
-    if len(slots) > 1:
-        slots = {slot: own for slot, own in slots.items() if any(row.name == spec.active and row.value == 1 for row in own)}
-    if len(slots) != 1:
+    chosen = list(slots) if len(slots) == 1 else [slot for slot, own in slots.items() if _says_active(own, spec)]
+    if len(chosen) != 1:
         raise BadSample("it exports more than one slot, and not one of them alone says that it is in force")
-    (own,) = slots.values()
+    if spec.slot == "standby":
+        chosen = [slot for slot in slots if slot not in chosen]
+        if len(chosen) != 1:
+            raise BadSample("it exports no standby beside the slot in force")
+    own = slots[chosen[0]]
     releases = {row.labels.get(label, "") for row in own}
     if len(releases) > 1:
         raise BadSample(f"it exports series of {len(releases)} releases at once")
@@ -178,6 +181,10 @@ def _in_force(rows: Sequence[Row], label: str, spec: GateSpec) -> tuple[str, lis
     if not release:
         raise BadSample("its series do not say which release they are of")
     return release, own
+
+
+def _says_active(rows: Iterable[Row], spec: GateSpec) -> bool:
+    return any(row.name == spec.active and row.value == 1 for row in rows)
 
 
 def _sums(rows: Iterable[Row]) -> dict[str, float]:

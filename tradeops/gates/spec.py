@@ -147,6 +147,7 @@ class GateSpec(Strict):
     is waited for.  min_exposure: signals or requests that the canary must have taken in.  restarts_max: of a canary's
     process.  start: the gauge with the process's start, whose change tells a restart.  age: the gauge with the age of what
     the host exports, where there is one.  active: the gauge that is 1 for the slot in force, where a host exports two.
+    slot: which of the two is judged.
     undecided: what a plan does with a gate that will not decide at the current rate: refuse it, or go on and be held.
     """
 
@@ -163,6 +164,7 @@ class GateSpec(Strict):
     start: Series = PREFIX + Gauge.STARTED_AT_S
     age: Series | None = PREFIX + Gauge.VITALS_AGE_S
     active: Series | None = PREFIX + Gauge.TRADING
+    slot: Literal["active", "standby"] = "active"
     exposure: Series = PREFIX + Counter.SIGNALS
     undecided: Literal["refuse", "hold"] = "refuse"
     source: Source = ScrapeSource(kind="scrape")
@@ -172,6 +174,8 @@ class GateSpec(Strict):
     def _something_to_show(self) -> Self:
         if not any(isinstance(metric, RatioMetric | LatencyMetric) for metric in self.metrics.values()):
             raise ValueError("a gate needs a ratio or a latency: nothing else can show that a canary is well")
+        if self.slot == "standby" and self.active is None:
+            raise ValueError("a standby is told from the slot in force by `active`")
         return self
 
     def counters(self) -> frozenset[str]:

@@ -152,13 +152,17 @@ def _known_args(args: dict[str, Any], known: set[str]) -> None:
 
 
 def _activate(state: State, order: Order, facts: Facts, now: Now) -> Decision:
-    """The token goes to a slot: only from a host that stands by, where it is proved that nobody writes (O09)."""
+    """The token goes to a slot: only from a host that stands by, where it is proved that nobody writes (O09). A run says its
+    fence too: one that was taken up elsewhere gives no slot the token any more.
+    """
     args = order.directive.args
-    _known_args(args, {"token", "slot"})
+    _known_args(args, {"token", "slot", "fence"})
     token, slot = _count(args, "token"), args.get("slot")
     if slot not in SLOTS:
         raise Refusal("malformed", f"args.slot is {slot!r}, not one of {', '.join(SLOTS)}", status=400)
     _signed_after_floor(state, order)
+    if order.run is not None:
+        _in_charge(state, order.run, _count(args, "fence"), order.directive.issued_ns)
     if token <= state.token:
         raise Refusal("older", f"activation token {token}, {state.token} was seen")
     kept = tuple(mark for mark in state.marks if mark.kind is not MarkKind.STANDBY)

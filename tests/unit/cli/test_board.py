@@ -84,9 +84,9 @@ def test_what_a_host_waits_for_is_told_when_it_waits() -> None:
 
 
 def test_a_phase_that_is_not_known_goes_by_its_name() -> None:
-    """A later gate or cutover needs no word here."""
-    assert any("▸ cutover" in line for line in shown(play(phase("cutover", "begun", "h1"))))
-    assert any("✓ cutover done" in line for line in shown(play(phase("cutover", "begun", "h1"), phase("cutover", "done", "h1"))))
+    """What comes later needs no word here."""
+    assert any("▸ rehearse" in line for line in shown(play(phase("rehearse", "begun", "h1"))))
+    assert any("✓ rehearse done" in line for line in shown(play(phase("rehearse", "begun", "h1"), phase("rehearse", "done", "h1"))))
 
 
 @pytest.mark.parametrize(

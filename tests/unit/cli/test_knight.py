@@ -27,7 +27,7 @@ def left_on(console: Console, host: str, release: str) -> None:
     truth = console.world.truth[host]
     assert truth.process is not None
     truth.releases.add(release)
-    truth.linked, truth.process = release, dataclasses.replace(truth.process, release=release)
+    truth.slot.linked, truth.slot.process = release, dataclasses.replace(truth.process, release=release)
 
 
 def in_force(console: Console) -> dict[str, str]:

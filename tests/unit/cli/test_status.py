@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import ExitCode, Unreachable
@@ -52,6 +53,17 @@ def test_the_odd_host_is_first_and_it_is_said_in_what_it_differs() -> None:
     assert report.hosts[0]["host"] == "h3"
     assert report.title == "3 of 4 hosts trade; 0 do not answer"
     assert report.exit_code == ExitCode.PROVED
+
+
+def test_standbys_are_no_oddity_and_are_told() -> None:
+    """O09: declared beside what trades: which slot, which release, and how far their decisions are apart."""
+    counters = {"decisions_compared_total": 1000, "decisions_different_total": 3}
+    beside = replace(vitals(release=R2), identity=replace(vitals(release=R2).identity, slot="green"), counters=counters, writes=False)
+    seen = {name: replace(status, standby=beside) for name, status in fleet().items()}
+    report = report_of(seen, {}, {}, 4)
+    assert report.lead == () and all(row[0].startswith("✓") for row in report.tables[0].rows)
+    assert "h1 h2 h3 h4: slot green stands by with release 222222222222" in report.lines
+    assert "decisions of standbys: 12 of 4,000 different from what trades" in report.lines
 
 
 def test_a_host_that_does_not_answer_is_first_of_all() -> None:

@@ -56,6 +56,8 @@ def test_a_run_keeps_its_playbook_whole(path: Path) -> None:
         ("steps:\n  - {hosts: 1, bake: 5m, events: 9}\n  - {hosts: 100%}\n", "x.yml:4", "D08"),
         ("steps:\n  - {hosts: 0%}\n  - {hosts: 100%}\n", "x.yml:4", "no share"),
         ("steps:\n  - {hosts: true}\n", "x.yml:4", "hosts"),
+        ("gate: {slot: standby}\n", "x.yml:3", "judged under"),
+        ("cutover:\n  shadow:\n    gate: {}\n", "x.yml:5", "slot: standby"),
         ("stepz: []\n", "x.yml:3", "stepz"),
         ('blackout:\n  - {since: "09:00", until: "10:00", zone: Mars/Olympus}\n', "x.yml:4", "time zone"),
         ("lease: 5\n", "x.yml:3", "duration"),

@@ -104,6 +104,18 @@ def test_of_two_slots_the_one_in_force_counts() -> None:
         sample(text() + standby, spec=SPEC.model_copy(update={"active": None}))
 
 
+def test_of_two_slots_the_one_beside_can_be_asked_for() -> None:
+    """A standby is judged by what it says; where none stands by, or nobody says that it is in force, there is no sample."""  # D10
+    standby = exposed(Daemon("host-1", OLD)).replace('slot="blue"', 'slot="green"')
+    standby = standby.replace(PREFIX + Gauge.TRADING + '{host="host-1",release="sha256:old",slot="green"} 1', "# not in force")
+    beside = SPEC.model_copy(update={"slot": "standby"})
+    assert sample(text() + standby, spec=beside).release == OLD
+    with pytest.raises(BadSample, match="no standby beside"):
+        sample(text(), spec=beside)
+    with pytest.raises(ValueError, match="told from the slot in force"):
+        GateSpec.model_validate({"slot": "standby", "active": None})
+
+
 def test_series_with_further_labels_are_added_up() -> None:
     """A service counts by status code; a histogram by path."""
     spec = GateSpec.model_validate(

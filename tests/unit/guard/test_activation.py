@@ -59,6 +59,19 @@ def test_an_activation_is_refused(expected: str, state: State, one: Order, found
     assert code(state, one, found) == expected
 
 
+def test_a_run_that_was_taken_up_elsewhere_activates_nothing() -> None:
+    """O09: the newer session's lease is known; the older one's fence, none, or another run's is refused. People say none."""
+    leased = after(STANDING_BY, order(Verb.LEASE, "l1", run="run-1", args={"lease_s": 60, "fence": 8}))
+
+    def by(run: str, **args: Any) -> Order:
+        return order(Verb.ACTIVATE, "a1", run=run, args={"token": 5, "slot": "blue", **args})
+
+    assert code(leased, by("run-1", fence=7)) == "fenced"
+    assert code(leased, by("run-2", fence=8)) == "fenced"
+    assert code(leased, by("run-1")) == "malformed"
+    assert marks.token(after(leased, by("run-1", fence=8))) == marks.token(after(leased, activate())) == Token(5, "blue")
+
+
 def test_a_standby_said_again_while_it_stands_is_done_already() -> None:
     """A lost answer is asked for once more; after the activation it is a replay."""
     again = decide(STANDING_BY, order(Verb.STANDBY, "s1"), Facts(), NOW)

@@ -1,0 +1,111 @@
+"""The two slots of a simulated host: what each is linked to, the process that runs there, if any, and which of them writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.sim.guard import SimGuard
+from tradeops.contracts.agent import Process
+from tradeops.guard import marks
+from tradeops.guard.marks import Facts
+
+ROOT = "/opt/tradeops"
+
+
+@dataclass
+class SimProcess:
+    """A running trader. writes: it holds the host's journal and may send."""
+
+    pid: int
+    release: str
+    binding: str
+    overlay: int
+    started_ns: int
+    writes: bool = False
+
+    def shown(self) -> Process:
+        """As /proc shows it."""
+        tree = f"{ROOT}/releases/{self.release.removeprefix('sha256:')}/tree"
+        command = ("/usr/bin/python3", f"{tree}/run.py")
+        return Process(self.pid, self.pid * 10, self.started_ns, command, "/usr/bin/python3.11", tree)
+
+
+@dataclass
+class SimSlot:
+    """Blue or green."""
+
+    name: str
+    linked: str | None = None
+    previous: str | None = None
+    binding: str | None = None
+    process: SimProcess | None = None
+
+
+class TwoSlots:
+    """Taking turns by the word of the guard. survivors: processes that are in no slot any more."""
+
+    guard: SimGuard
+    slots: dict[str, SimSlot]
+    faults: set[str]
+    survivors: list[SimProcess]
+
+    @property
+    def active(self) -> str:
+        """The slot that holds the token."""
+        return self.guard.state.active
+
+    @property
+    def slot(self) -> SimSlot:
+        """The same, with what is in it."""
+        return self.slots[self.active]
+
+    @property
+    def beside(self) -> SimSlot:
+        """The other one."""
+        return next(slot for slot in self.slots.values() if slot.name != self.active)
+
+    @property
+    def process(self) -> SimProcess | None:
+        """Of the slot that holds the token."""
+        return self.slot.process
+
+    @property
+    def linked(self) -> str | None:
+        """What that slot leads to."""
+        return self.slot.linked
+
+    def writers(self) -> list[SimProcess]:
+        """Processes that hold the journal and may send."""
+        living = [*(slot.process for slot in self.slots.values()), *self.survivors]
+        return [process for process in living if process and process.writes]
+
+    def runs(self) -> str | None:
+        """The release of the slot that holds the token; None when nothing runs there, or something that is in no slot."""
+        return self.process.release if self.process and not self.survivors else None
+
+    def trading(self) -> bool:
+        """Whether orders can leave this host."""
+        return self.guard.trades() and bool(self.writers())
+
+    def turn(self) -> None:
+        """Every process looks at the page: who is not named stops writing, then who is begins. A frozen one does neither."""
+        named = marks.token(self.guard.at()).slot
+        living = [slot for slot in self.slots.values() if slot.process] if "trader_hung" not in self.faults else []
+        for slot in sorted(living, key=lambda slot: slot.name == named):
+            assert slot.process
+            slot.process.writes = slot.name == named and all(one in (slot.process, *self.survivors) for one in self.writers())
+
+    def end_all(self) -> None:
+        """No process is left in a slot."""
+        for slot in self.slots.values():
+            slot.process = None
+
+    def judged_by(self, working: int) -> Facts:
+        """What an activation is judged by."""
+        writing = "a process writes" if self.writers() else "orders work" if working else ""
+        return Facts(writing=writing, unfit={slot.name: self._unfit(slot) for slot in self.slots.values()})
+
+    def _unfit(self, slot: SimSlot) -> str:
+        if slot.process is None:
+            return "it has no process"
+        return "" if slot.process.release == slot.linked and not slot.process.writes else "it is no standby of what its slot leads to"
