@@ -118,6 +118,22 @@ def test_a_canary_without_traffic_is_held(world: World, fault: str) -> None:
     assert all(host.trading() for host in world.truth.values())
 
 
+def test_a_held_canary_that_stays_quiet_is_held_again_alone(world: World) -> None:
+    """The session that takes the run up has in its hands what the one before it had, and no more: the others trade on, without a lease."""
+    world.when("gate", partial(world.truth["h1"].faults.add, "quiet"))
+    assert try_deploy(world, world.new, CANARY)[0] == ExitCode.INCONCLUSIVE
+    world.when("gate", lambda: world.clock.sleep_s(CANARY.lease / 2))  # long enough for leases to be renewed
+    code, ending = try_resume(world)
+    assert code == ExitCode.INCONCLUSIVE, ending
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    others = [host for name, host in world.truth.items() if name != "h1"]
+    assert not world.truth["h1"].trading()
+    assert all(host.trading() and host.guard.at().lease is None for host in others)
+    assert ending and [end.host for end in ending.hosts if end.state == "not in the run's hands"] == [f"h{n}" for n in range(2, 9)]
+    assert try_abort(world)[0] == ExitCode.PROVED
+    assert all(host.trading() and host.runs() == world.old for host in world.truth.values())
+
+
 def test_a_held_canary_is_aborted(world: World) -> None:
     """The other way out."""
     world.when("gate", partial(world.truth["h1"].faults.add, "quiet"))

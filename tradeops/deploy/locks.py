@@ -18,6 +18,7 @@ from tradeops.contracts.envelope import Purpose
 from tradeops.deploy.crew import Crew, PhaseFailed, as_envelope
 from tradeops.fleet.outcome import Outcome, errors, values
 
+LEASE, LET_GO = "lease", "let-go"
 _REASON = "not passed yet"
 
 
@@ -84,10 +85,10 @@ def lease(crew: Crew, names: Sequence[str], cap_ppm: int | None) -> None:
 
     Ends a hold that this run's earlier session left. Raises PhaseFailed, KillArrived, Ousted.
     """
-    with crew.phase("lease", names):
+    with crew.phase(LEASE, names):
         for name in names:
             crew.states[name].leased, crew.states[name].cap_ppm = True, cap_ppm
-        _require(crew, "lease", crew.direct(Verb.LEASE, names, _REASON, args=lease_args(crew.playbook.lease, cap_ppm)))
+        _require(crew, LEASE, crew.direct(Verb.LEASE, names, _REASON, args=lease_args(crew.playbook.lease, cap_ppm)))
 
 
 def let_go(crew: Crew, names: Sequence[str]) -> None:
@@ -95,8 +96,8 @@ def let_go(crew: Crew, names: Sequence[str]) -> None:
     leased = [name for name in names if crew.states[name].leased]
     if not leased:
         return
-    with crew.phase("let-go", leased):
-        _require(crew, "let-go", crew.direct(Verb.LEASE, leased, _REASON, args={"lease_s": 0}))
+    with crew.phase(LET_GO, leased):
+        _require(crew, LET_GO, crew.direct(Verb.LEASE, leased, _REASON, args={"lease_s": 0}))
         for name in leased:
             crew.states[name].leased, crew.states[name].cap_ppm = False, None
 

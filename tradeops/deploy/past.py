@@ -9,6 +9,7 @@ from tradeops.contracts.agent import Facts
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.ending import Setback
 from tradeops.deploy.journal import SETBACK, WARM, Journal
+from tradeops.deploy.locks import LEASE, LET_GO
 from tradeops.deploy.places import here, in_slot, stands_by
 from tradeops.deploy.plan import Plan
 
@@ -17,13 +18,15 @@ PASSED, SHADOWED = "passed", "shadowed"
 
 @dataclass(frozen=True)
 class Past:
-    """passed: how many steps have.  proved: hosts that were seen on the release.  setback: why it was going back, if it was.
+    """passed: how many steps have.  proved: hosts that were seen on the release.  leased: those that may trade only while the run
+    is heard of.  setback: why it was going back, if it was.
 
     shadowed: the standbys have passed.  warm_ns: since when the slots that were taken over from are kept warm, wall nanoseconds.
     """
 
     passed: int = 0
     proved: tuple[str, ...] = ()
+    leased: frozenset[str] = frozenset()
     setback: Setback | None = None
     shadowed: bool = False
     warm_ns: int | None = None
@@ -31,9 +34,10 @@ class Past:
 
 def past_of(journal: Journal) -> Past:
     """Every session of the run together. Raises UsageError when the journal is damaged."""
-    passed, proved, setback = 0, [], None
+    passed, proved, leased, setback = 0, [], set(), None
     shadowed, warm_ns = False, None
     proving: list[str] = []
+    freeing: list[str] = []
     for entry in journal.entries():
         shadowed = shadowed or entry.phase == SHADOWED
         if (entry.phase, entry.outcome) == (WARM, "begun"):
@@ -46,7 +50,13 @@ def past_of(journal: Journal) -> Past:
             proving = list(entry.detail["hosts"])
         elif (entry.phase, entry.outcome) == ("prove", "done") and setback is None:
             proved += proving
-    return Past(passed, tuple(dict.fromkeys(proved)), setback, shadowed, warm_ns)
+        elif (entry.phase, entry.outcome) == (LEASE, "begun"):
+            leased |= {*entry.detail["hosts"]}
+        elif (entry.phase, entry.outcome) == (LET_GO, "begun"):
+            freeing = list(entry.detail["hosts"])
+        elif (entry.phase, entry.outcome) == (LET_GO, "done"):
+            leased -= {*freeing}
+    return Past(passed, tuple(dict.fromkeys(proved)), frozenset(leased), setback, shadowed, warm_ns)
 
 
 def note_passed(crew: Crew, step: int) -> None:

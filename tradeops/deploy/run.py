@@ -106,7 +106,7 @@ def _recognise(crew: Crew, past: Past) -> None:
         state.switched = touched(crew.plan, name, fact)
         state.standing = runs is not None and runs.pid is not None and runs.release == crew.plan.release
         state.beside = state.beside or crew.plan.cutover is not None
-        state.leased = True
+        state.leased = name in past.leased
     there = [name for name in past.proved if past.setback is None and crew.states[name].switched]
     unproved: dict[str, TradeopsError] = {}
     for name in attempt(unproved, partial(phases.prove, crew, expected=crew.expected), there):
