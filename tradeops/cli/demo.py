@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from tradeops.drills.story import Done
 
 Keep = Annotated[bool, typer.Option("--keep", help="Leave the lab up to play with.")]
-Folder = Annotated[Path | None, typer.Option("--folder", help="Where to play [a temporary folder]")]
+Folder = Annotated[Path | None, typer.Option("--folder", help="Where to play [a temporary folder, in memory where there is room]")]
 
 
 def demo(ctx: typer.Context, keep: Keep = False, folder: Folder = None) -> Report:
@@ -30,8 +29,10 @@ def demo(ctx: typer.Context, keep: Keep = False, folder: Folder = None) -> Repor
 
 def perform(ctx: typer.Context, command: str, play: Callable[..., tuple[Done, ...]], *, keep: bool, folder: Path | None) -> Report:
     """Play a story and tell what each act came to."""
+    from tradeops.drills.place import new_folder
+
     c = context(ctx)
-    place = folder or Path(tempfile.mkdtemp(prefix=f"tradeops-{command}-"))
+    place = folder or new_folder(command)
     place.mkdir(parents=True, exist_ok=True)
     done = play(place, c.clock, c.printer.line, screen=c.printer.terminal, keep=keep)
     ok = all(each.ok for each in done)

@@ -27,7 +27,7 @@ steps:
   - {{hosts: 100%}}
 at_once: 50% # more than the usual third: a demo has no time
 gate:
-  alpha: 0.5%
+  alpha: 0.1%
   confidence: 99%
   every: 500ms
   warm_up: 1s

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -79,7 +80,8 @@ class LocalDriver:
         self._sweep([state.mark])
         for host in state.hosts:
             shutil.rmtree(run_folder(state.id, host.name), ignore_errors=True)
-            _remove(Path(host.folder))
+        with ThreadPoolExecutor(max_workers=len(state.hosts)) as pool:  # a disk that discards what is freed keeps each of them waiting
+            list(pool.map(_remove, (Path(host.folder) for host in state.hosts)))
         shutil.rmtree(run_folder(state.id, ""), ignore_errors=True)
         progress(f"{len(state.hosts)} hosts are gone")
         self._state.remove()
