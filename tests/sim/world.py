@@ -69,6 +69,10 @@ class SimReleases:
     """The operator's store."""
 
     manifests: dict[str, Manifest]
+    author: str = "builder-1"
+
+    def authors(self, release: str, policy: Policy) -> tuple[str, ...]:
+        return (self.author,)
 
     def manifest(self, release: str) -> Manifest:
         return self.manifests[release]

@@ -46,12 +46,28 @@ class Named:
     roles: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What else the first policy says, see contracts.policy."""
+
+    approvals: int
+    apart: tuple[str, ...]
+    hosts_min: int
+
+
 def init(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Option("--name", help="The fleet's name, for a new fleet file.")] = None,
     person: Annotated[
         list[str] | None, typer.Option("--person", metavar="NAME=KEYFILE:ROLES", help="A person of the first policy; may be given again.")
     ] = None,
+    approvals: Annotated[int, typer.Option("--approvals", metavar="N", min=0, help="Of every plan, in the first policy.")] = 0,
+    apart: Annotated[
+        str, typer.Option("--apart", metavar="DUTIES", help="Whose parts in an approved deploy need people of their own.")
+    ] = "author,approver,executor",
+    hosts_min: Annotated[
+        int, typer.Option("--hosts-min", metavar="N", min=0, help="Of a deploy that leaves hosts out [more than half].")
+    ] = 0,
 ) -> Report:
     """Scaffold fleet.yml, a service, playbooks, the fleet's CA and, with --person, its first policy. Overwrites nothing.
 
@@ -64,7 +80,7 @@ def init(
     state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     state.root.chmod(0o700)
     made += _tls(c)
-    made += _policy(c, people)
+    made += _policy(c, people, Terms(approvals, tuple(apart.replace(",", " ").split()), hosts_min))
     rows = [(f"{YES} {path}", what) for path, what in made]
     left = "" if state.policy_file.exists() else "tradeops init --person NAME=KEYFILE:operator --person NAME=KEYFILE:risk"
     return Report(
@@ -127,7 +143,7 @@ def _tls(c: Context) -> list[tuple[Path, str]]:
     return made
 
 
-def _policy(c: Context, people: list[Named]) -> list[tuple[Path, str]]:
+def _policy(c: Context, people: list[Named], terms: Terms) -> list[tuple[Path, str]]:
     from tradeops.cli.people import read_key_paths, write_key_paths
     from tradeops.contracts.policy import Person
     from tradeops.release.policy import ROLES, first_policy, sign_policy
@@ -141,7 +157,9 @@ def _policy(c: Context, people: list[Named]) -> list[tuple[Path, str]]:
             "the fleet has a policy already", where=str(state.policy_file), holds="it stays as it is", next="leave --person out"
         )
     signers = {person.name: signer_for(str(person.key)) for person in people}
-    policy = first_policy(c.fleet.name, [Person(each.name, (signers[each.name].public_line,), each.roles) for each in people])
+    named = [Person(each.name, (signers[each.name].public_line,), each.roles) for each in people]
+    thresholds = {"approve": terms.approvals} if terms.approvals else {}
+    policy = first_policy(c.fleet.name, named, thresholds, hosts_min=terms.hosts_min, apart=terms.apart)
     first: Signer | None = next((signers[each.name] for each in people if any("policy" in ROLES[role] for role in each.roles)), None)
     if first is None:
         raise UsageError("nobody named may change the policy", next="give one --person the role operator")

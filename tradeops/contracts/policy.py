@@ -28,6 +28,9 @@ VERBS = (
     "exclude",
 )
 
+DUTIES = ("author", "approver", "executor")
+"""Who signed a release, who approves a plan for it, who runs that."""
+
 
 class Person(msgspec.Struct, frozen=True):
     """One human being or job; `keys` are OpenSSH public key lines (`type base64`, comment ignored)."""
@@ -38,7 +41,12 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The document; version n + 1 is signed as version n says. hosts_min: of a run that leaves hosts out, 0: more than half."""
+    """The document; version n + 1 is signed as version n says.
+
+    thresholds: of `approve`, how many approvals every plan needs at least.  hosts_min: of a run that leaves hosts out, 0: more
+    than half.  apart: the duties that nobody has beside another of them in a deploy that needs approvals; who approves never
+    runs it (D15).
+    """
 
     schema: str
     fleet: str
@@ -47,6 +55,11 @@ class Policy(msgspec.Struct, frozen=True):
     roles: dict[str, tuple[str, ...]]
     thresholds: dict[str, int] = {}
     hosts_min: int = 0
+    apart: tuple[str, ...] = DUTIES
+
+    def parts(self, one: str, other: str) -> bool:
+        """Whether these two duties need two people."""
+        return {one, other} <= {*self.apart} or {one, other} == {"approver", "executor"}
 
     def least(self, declared: int) -> int:
         """How many of `declared` hosts a run must be for: at least one."""

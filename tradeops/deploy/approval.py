@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,19 +45,30 @@ class Approvals:
         approval = Approval(SCHEMA, id, self.policy.fleet, plan, reason, now_ns, now_ns + int(life_s * NS_PER_S))
         body = encode(approval)
         envelope = Envelope.of(body, signer.sign(body, Purpose.APPROVAL))
-        entitled(self.policy, "approve", envelope, Purpose.APPROVAL, now_ns=None, host=None)
+        self._entitled(envelope)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomic(self.folder / f"{id}.json", msgspec.json.encode(envelope))
         return approval
 
-    def use(self, plan: str, needed: int, *, executor: str, now_ns: int) -> None:
-        """Spend approvals of `plan` by `needed` people other than the executor. Raises Refused saying what each is worth."""
-        if not needed:
-            return
+    def use(self, plan: str, needed: int, *, executor: str, authors: tuple[str, ...], now_ns: int) -> None:
+        """Spend approvals of `plan` by `needed` people who have no other part in it. Raises Refused saying what each is worth.
+
+        authors: who signed the release.
+        """
+        if executor in authors and self.policy.parts("author", "executor"):
+            raise Refused(
+                f"{executor} signed the release, and the policy has author and executor differ where an approval is needed",
+                where=plan,
+                holds="nothing was touched",
+                next=f"another person: `tradeops deploy RELEASE --plan {plan}`",
+            )
+        barred = {executor: "nobody approves their own deploy"}
+        if self.policy.parts("author", "approver"):
+            barred = dict.fromkeys(authors, "nobody approves their own release") | barred
         people: dict[str, Path] = {}
         worthless = []
         for path in sorted(self.folder.glob("*.json")):
-            who, why = self._judge(path, plan, executor, now_ns)
+            who, why = self._judge(path, plan, barred, now_ns)
             if why:
                 worthless.append(f"{path.stem} by {', '.join(who) or 'nobody known'}: {why}")
             else:
@@ -72,22 +83,30 @@ class Approvals:
         for path in set(people.values()):
             path.rename(path.with_suffix(".used"))
 
-    def _judge(self, path: Path, plan: str, executor: str, now_ns: int) -> tuple[tuple[str, ...], str]:
+    def _judge(self, path: Path, plan: str, barred: Mapping[str, str], now_ns: int) -> tuple[tuple[str, ...], str]:
         """Who gave it, and why it does not count; "" when it does."""
         envelope = decode(read_bounded(path, _BYTES_MAX), Envelope, source=str(path))
         try:
-            people = entitled(self.policy, "approve", envelope, Purpose.APPROVAL, now_ns=None, host=None).people
+            people = self._entitled(envelope)
         except Refused as refused:
             return (), refused.what
         approval = decode(envelope.body(), Approval, source=str(path))
-        return people, next(self._against(approval, path, plan, people, executor, now_ns), "")
+        return people, next(self._against(approval, path, plan, people, barred, now_ns), "")
 
-    def _against(self, approval: Approval, path: Path, plan: str, people: tuple[str, ...], executor: str, now_ns: int) -> Iterator[str]:
+    def _entitled(self, envelope: Envelope) -> tuple[str, ...]:
+        """Who gave it. Each approval is one person's: how many are needed is for the plan to say."""
+        one = msgspec.structs.replace(self.policy, thresholds={})
+        return entitled(one, "approve", envelope, Purpose.APPROVAL, now_ns=None, host=None).people
+
+    def _against(
+        self, approval: Approval, path: Path, plan: str, people: tuple[str, ...], barred: Mapping[str, str], now_ns: int
+    ) -> Iterator[str]:
         if path.stem != approval.id or path.with_suffix(".used").exists():
             yield "it was used before"
         if approval.fleet != self.policy.fleet or approval.plan != plan:
             yield "it is for another plan"
         if now_ns >= approval.expires_ns:
             yield "it has expired"
-        if executor in people:
-            yield "nobody approves their own deploy"
+        for person in people:
+            if person in barred:
+                yield barred[person]

@@ -48,7 +48,9 @@ def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | N
             next="read `tradeops plan` again and approve what it says now",
         )
     try:
-        site.approvals.use(drawn.digest(), drawn.approvals, executor=site.person, now_ns=site.clock.wall_ns())
+        if drawn.approvals:
+            authors = site.releases.authors(release, site.policy)
+            site.approvals.use(drawn.digest(), drawn.approvals, executor=site.person, authors=authors, now_ns=site.clock.wall_ns())
         if leave_out:
             put_out(site, leave_out.reason)
     except BaseException:

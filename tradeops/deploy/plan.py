@@ -115,6 +115,13 @@ class Plan(msgspec.Struct, frozen=True):
         return next(part for part in self.hosts if part.host == host)
 
 
+class Written(msgspec.Struct, frozen=True):
+    """What `plan --json` writes, as far as an approval looks at it. digest: what it says of itself, which is not believed."""
+
+    plan: Plan
+    digest: str = ""
+
+
 def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, Facts], turns_on: tuple[str, ...] = ()) -> Plan:
     """The plan for `release` on hosts with `facts`. Raises Refused when the release lacks limits (D12) or bindings."""
     manifest = site.releases.manifest(release)
@@ -147,7 +154,7 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         overlay=site.overlay_number,
         steps=_steps(cuts),
         hosts=parts,
-        approvals=playbook.approvals,
+        approvals=max(playbook.approvals, site.policy.thresholds.get("approve", 0)),
         turns_on=turns_on,
         bytes_new=_bytes_new(predicate, before),
         changes=tuple(change for old in before for change in _changes(old.predicate, predicate, site.flags_off)),

@@ -30,6 +30,9 @@ class Releases(Protocol):
     def manifest(self, release: str) -> Manifest:
         """Raises UsageError when there is none."""
 
+    def authors(self, release: str, policy: Policy) -> tuple[str, ...]:
+        """Who signed it, by their names in the policy. Raises SignatureInvalid, Refused when nobody who may release did."""
+
     def announcement(self, release: str) -> bytes:
         """The body of the agent's `missing`."""
 

@@ -12,7 +12,7 @@ from tradeops.base.errors import UsageError
 from tradeops.contracts.codec import encode
 from tradeops.contracts.entitle import open_policy
 from tradeops.contracts.envelope import Envelope, Purpose
-from tradeops.contracts.policy import SCHEMA, VERBS, Person, Policy
+from tradeops.contracts.policy import DUTIES, SCHEMA, VERBS, Person, Policy
 from tradeops.contracts.publickey import parse_line
 from tradeops.contracts.signature import Signer
 
@@ -25,15 +25,26 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 """What `tradeops init` knows: everything, risk's part, a build job's, and an automatic watcher's."""
 
 
-def first_policy(fleet: str, people: Iterable[Person], thresholds: Mapping[str, int] | None = None) -> Policy:
-    """Policy number 1. Raises UsageError when nobody may permit with somebody else, a role is not known, or two people share a key."""
+def first_policy(
+    fleet: str,
+    people: Iterable[Person],
+    thresholds: Mapping[str, int] | None = None,
+    *,
+    hosts_min: int = 0,
+    apart: tuple[str, ...] = DUTIES,
+) -> Policy:
+    """Policy number 1. Raises UsageError when nobody may permit with somebody else, a role or duty is not known, or two share a key."""
+    if strange := sorted(set(apart) - set(DUTIES)):
+        raise UsageError(f"there is no duty {strange[0]!r} to keep apart", next=f"duties: {', '.join(DUTIES)}")
     named = tuple(people)
     _no_shared_key(named)
     for person in named:
         if strange := sorted(set(person.roles) - ROLES.keys()):
             raise UsageError(f"{person.name} has the unknown role {strange[0]!r}", next=f"roles: {', '.join(ROLES)}")
     used = {role for person in named for role in person.roles}
-    policy = Policy(SCHEMA, fleet, 1, named, {role: ROLES[role] for role in ROLES if role in used}, dict(thresholds or {}))
+    policy = Policy(
+        SCHEMA, fleet, 1, named, {role: ROLES[role] for role in ROLES if role in used}, dict(thresholds or {}), hosts_min, apart
+    )
     permitting = [person.name for person in named if any("permit" in ROLES[role] for role in person.roles)]
     if len(permitting) < policy.threshold("permit"):
         raise UsageError(

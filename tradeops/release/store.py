@@ -16,9 +16,10 @@ from tradeops.base.digest import digest_bytes, digest_file, is_digest, short
 from tradeops.base.durable import read_bounded, write_atomic
 from tradeops.base.errors import Refused, TradeopsError, UsageError
 from tradeops.contracts.codec import decode
-from tradeops.contracts.entitle import signed_bytes
-from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.entitle import entitled, signed_bytes
+from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.manifest import File, Manifest
+from tradeops.contracts.policy import Policy
 from tradeops.release import bundle
 from tradeops.release.manifest import check_manifest
 
@@ -113,6 +114,10 @@ class Store:
         """The release of `service` with this number. Raises as `list`."""
         found = self.newest(service, below=number + 1)
         return found if found and found.manifest.predicate.number == number else None
+
+    def authors(self, release: str, policy: Policy) -> tuple[str, ...]:
+        """Who signed it, by their names in the policy. Raises SignatureInvalid, Refused; as `get`."""
+        return entitled(policy, "release", self.get(release).envelope, Purpose.RELEASE, now_ns=None, host=None).people
 
     def manifest(self, release: str) -> Manifest:
         """The manifest by id. Raises as `get`."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import msgspec
 import pytest
 
-from tests.support.console import Console
+from tests.support.console import Console, Said
 from tradeops.base.errors import ExitCode
+from tradeops.contracts.codec import decode
+from tradeops.contracts.entitle import stored_policy
+from tradeops.contracts.envelope import Envelope
+from tradeops.release.policy import sign_policy
+from tradeops.release.sign import signer_for
 
 
 @pytest.fixture
@@ -15,6 +24,14 @@ def asked(console: Console) -> tuple[Console, str, str]:
     (console.folder / "playbooks" / "careful.yml").write_text("schema: tradeops/playbook/v1\nname: careful\napprovals: 1\n")
     release = console.new_release(2)
     return console, release, console.run("plan", release, "--playbook", "careful", "--json").document["digest"]
+
+
+def write_policy(console: Console, **changes: Any) -> None:
+    """The next policy, signed by operator-1."""
+    path = console.folder / ".tradeops" / "policy.json"
+    now = stored_policy(decode(path.read_bytes(), Envelope, source="policy"))
+    after = msgspec.structs.replace(now, number=now.number + 1, **changes)
+    sign_policy(after, [signer_for(str(console.folder / "operator-1"))], now, path)
 
 
 def deploy(console: Console, release: str) -> ExitCode:
@@ -70,6 +87,55 @@ def test_an_approval_is_used_once(asked: tuple[Console, str, str]) -> None:
         name.write_bytes(kept)
     said = console.run("deploy", release, "--playbook", "careful")
     assert said.code == ExitCode.REFUSED and said.err.count("used before") == 2
+
+
+def test_author_approver_and_executor_differ(asked: tuple[Console, str, str]) -> None:
+    """D15: who signed the release neither approves its plan nor runs it where an approval is needed, unless the policy says so."""
+    console, release, digest = asked
+    console.run("approve", digest, "--reason", "read it", "--as", "risk-1")
+    console.store.author = "operator-1"
+    said = console.run("deploy", release, "--playbook", "careful")
+    assert said.code == ExitCode.REFUSED and "author and executor differ" in said.err
+    console.store.author = "risk-1"
+    said = console.run("deploy", release, "--playbook", "careful")
+    assert said.code == ExitCode.REFUSED and "their own release" in said.err
+    assert console.run("deploy", release).code == ExitCode.PROVED
+
+
+@pytest.mark.parametrize("author", ["operator-1", "risk-1"])
+def test_a_policy_may_keep_two_duties_apart_and_want_an_approval_of_every_plan(console: Console, author: str) -> None:
+    """D15: whoever built it, who approves does not deploy; a playbook does not lower what the policy wants."""
+    write_policy(console, apart=("approver",), thresholds={"approve": 1})
+    console.store.author = author
+    release = console.new_release(2)
+    said = console.run("deploy", release)
+    assert said.code == ExitCode.REFUSED and "0 of 1 approvals" in said.err
+    digest = console.run("plan", release, "--json").document["digest"]
+    console.run("approve", digest, "--reason", "mine")
+    assert "their own deploy" in console.run("deploy", release).err
+    assert console.run("approve", digest, "--reason", "read it", "--as", "risk-1").code == ExitCode.PROVED
+    assert console.run("deploy", release).code == ExitCode.PROVED
+
+
+def test_a_plan_file_is_shown_before_it_is_signed_for(asked: tuple[Console, str, str]) -> None:
+    """D15: the digest is reckoned from what the file holds; one that says otherwise, or of another fleet, is not signed for."""
+    console, release, digest = asked
+    written = console.run("plan", release, "--playbook", "careful", "--json").document
+    path = console.folder / "plan.json"
+
+    def approve(**changes: object) -> Said:
+        path.write_text(json.dumps(written | changes))
+        return console.run("approve", str(path), "--reason", "read it", "--as", "risk-1")
+
+    other = written["plan"] | {"release": "sha256:" + "e" * 64}
+    said = approve(plan=other)
+    assert said.code == ExitCode.REFUSED and "what it holds" in said.err
+    assert approve(plan=written["plan"] | {"fleet": "another"}).code == ExitCode.USAGE
+    assert approve(plan="x").code == ExitCode.USAGE
+    said = approve()
+    assert said.code == ExitCode.PROVED and digest in said.out
+    assert release in said.err and "h8" in said.err
+    assert deploy(console, release) == ExitCode.PROVED
 
 
 def test_only_who_may_approve_does(asked: tuple[Console, str, str]) -> None:

@@ -37,5 +37,7 @@ def test_a_policy_under_which_nothing_could_trade_is_refused() -> None:
     """K07: two people must be able to permit; a role that is not known is named."""
     with pytest.raises(UsageError, match="nothing could ever trade"):
         first_policy("lab", PEOPLE[:1])
+    with pytest.raises(UsageError, match="no duty"):
+        first_policy("lab", PEOPLE, apart=("king",))
     with pytest.raises(UsageError, match="unknown role"):
         first_policy("lab", [msgspec.structs.replace(PEOPLE[0], roles=("king",)), PEOPLE[1]])
