@@ -7,9 +7,10 @@ from collections.abc import Callable
 from tests.sim.samples import SHADOW, SPEC
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, TradeopsError
-from tradeops.deploy.deploy import deploy
+from tradeops.deploy.deploy import deploy, plan
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.journal import Journal, list_runs
+from tradeops.deploy.leftout import LeaveOut
 from tradeops.deploy.plan import make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import open_all, survey
@@ -38,10 +39,13 @@ BLUE_GREEN = Playbook.model_validate(
 )
 
 
-def try_deploy(world: World, release: str, playbook: Playbook = ROLLING) -> tuple[ExitCode, Ending | None]:
-    """The exit code that a person would see, and the ending where a run began."""
+def try_deploy(
+    world: World, release: str, playbook: Playbook = ROLLING, *, read: bool = False, leave_out: LeaveOut | None = None
+) -> tuple[ExitCode, Ending | None]:
+    """The exit code that a person would see, and the ending where a run began. read: the plan was, and is named by its digest."""
     try:
-        ending = deploy(world.site(), release, playbook)
+        digest = plan(world.site(), release, playbook, exclude=leave_out.hosts if leave_out else ()).digest() if read else None
+        ending = deploy(world.site(), release, playbook, plan_digest=digest, leave_out=leave_out)
     except TradeopsError as error:
         return error.exit_code, None
     return ending.exit_code, ending

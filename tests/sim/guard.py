@@ -24,11 +24,13 @@ class SimGuard:
     """What a guard remembers. Time alone takes away: leases lapse when anybody looks."""
 
     clock: VirtualClock
+    ahead_ns: int = 0
+    """Of the operator's clock."""
     state: State = field(default_factory=lambda: State(permit=PERMIT))
 
     def now(self) -> Now:
         """Both clocks."""
-        return Now(self.clock.wall_ns(), self.clock.monotonic_ns())
+        return Now(self.clock.wall_ns() + self.ahead_ns, self.clock.monotonic_ns())
 
     def at(self) -> State:
         """The state now."""

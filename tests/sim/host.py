@@ -54,6 +54,8 @@ class SimHost(TwoSlots):
     roster_number: int = 1
     kind: str = "vitals"
     roster: Envelope | None = None
+    damaged: str | None = None
+    quiet_since_s: float | None = None
 
     def __post_init__(self) -> None:
         self.guard = SimGuard(self.clock)
@@ -93,7 +95,7 @@ class SimHost(TwoSlots):
                 disk_free_bytes=1_000 if "disk_full" in self.faults else 50_000_000_000,
                 inodes_free=1_000_000,
                 memory_available_bytes=4_000_000_000,
-                wall_ns=self.clock.wall_ns() + (5 * NS_PER_S if "clock_skew" in self.faults else 0),
+                wall_ns=self.guard.now().wall_ns + (5 * NS_PER_S if "clock_skew" in self.faults else 0),
                 running=tuple(self._running(slot) for slot in self.slots.values()),
                 previous=next((slot.previous for slot in self.slots.values() if slot.previous), None),
                 releases=tuple(sorted(self.releases)),
@@ -154,8 +156,9 @@ class SimHost(TwoSlots):
 
     def _do_assemble(self, *, release: str, **_: Any) -> dict[str, Any]:
         self._need_disk()
-        if release in self.releases and "damaged_target" in self.faults:
+        if release == self.damaged != self.announced:
             raise refusal(Code.DIGEST, self.name, "lib/risk.py is not the file that was signed")
+        self.damaged = None if release == self.damaged else self.damaged
         lacking = {file.digest for file in self.manifests[release].predicate.files} - self.blobs
         if lacking:
             raise refusal(Code.DIGEST, self.name, f"{len(lacking)} files of the release are not here")
@@ -216,7 +219,7 @@ class SimHost(TwoSlots):
                 process=process.shown() if process else None,
                 others=tuple(survivor.shown() for survivor in self.survivors),
                 files_checked=files,
-                bad_files=("lib/strategy.py",) if "flipped_byte" in self.faults else (),
+                bad_files=("lib/strategy.py",) if "flipped_byte" in self.faults or where.linked in {self.damaged} - {None} else (),
                 present_removed=("lib/power_peg.py",) if "removed_present" in self.faults else (),
                 vitals=self._identity(where),
                 vitals_age_ms=20.0,

@@ -60,7 +60,8 @@ class SimSource:
             return Failed(BadSample("nothing runs", where=host.name))
         now_s, since_s = host.clock.wall_ns() / NS_PER_S, process.started_ns / NS_PER_S
         cap_ppm = host.guard.at().flow_cap_ppm
-        signals = 0.0 if "quiet" in host.faults else SIGNALS_PER_S * (now_s - since_s) * (1.0 if cap_ppm is None else cap_ppm / 10**6)
+        until_s = now_s if host.quiet_since_s is None else max(since_s, host.quiet_since_s)
+        signals = 0.0 if "quiet" in host.faults else SIGNALS_PER_S * (until_s - since_s) * (1.0 if cap_ppm is None else cap_ppm / 10**6)
         if "went_back" in host.faults:
             signals = 1000.0 - signals
         errors = signals * (0.05 if process.release in self.bad else 0.01)

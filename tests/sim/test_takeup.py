@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from tests.sim.drive import ROLLING, SLOW, assert_truth, try_abort, try_deploy, try_resume
+from tests.sim.mishaps import damage
 from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode
 from tradeops.contracts.status import MarkKind
@@ -113,7 +114,8 @@ def test_a_rebooted_host_is_locked_again_before_it_is_taken_back(world: World) -
 
 def test_a_target_that_is_damaged_is_not_gone_back_to(world: World) -> None:
     """D13: the host stays halted on the new release, named; exit 6."""
-    world.when("smoke", partial(world.truth["h1"].faults.update, {"feed_dead", "damaged_target"}))
+    world.when("stage", partial(damage, world.truth["h1"]))
+    world.when("smoke", partial(world.truth["h1"].faults.add, "feed_dead"))
     code, ending = try_deploy(world, world.new)
     assert code == ExitCode.MIXED
     assert ending and ending.hosts[0].host == "h1"

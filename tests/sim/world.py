@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+import msgspec
+
 from tests.sim.binding import make_binding
 from tests.sim.host import SimHost
 from tests.sim.samples import SimSource
@@ -26,6 +28,7 @@ from tradeops.contracts.signature import RunKey
 from tradeops.contracts.status import Health, Status
 from tradeops.deploy.approval import Approvals
 from tradeops.deploy.exclusion import Exclusions
+from tradeops.deploy.judging import VERDICT
 from tradeops.deploy.quarantine import Quarantine
 from tradeops.deploy.site import Site, Told
 from tradeops.fleet.fanout import SequentialFanOut
@@ -56,11 +59,14 @@ class OperatorDied(BaseException):
     """SIGKILL of the operator's process, as far as its own code can see it."""
 
 
-def make_manifest(number: int, *, version: str = "", flags: tuple[Flag, ...] = (), limits: bool = True, start: Start = START) -> Manifest:
+def make_manifest(
+    number: int, *, version: str = "", flags: tuple[Flag, ...] = (), limits: bool = True, start: Start = START, journal: int | None = None
+) -> Manifest:
     """A release with files of its own and files shared with every other."""
     files = tuple(File(f"lib/{name}.py", 0o644, 10, digest_bytes(name.encode())) for name in ("risk", "gate", f"strategy{number}"))
     preset = Limits(("AAA",), ("sim",), 10**12, 10**12, 10**15, 1000, 100, 10**13) if limits else None
     release = Release("trader", version or str(number), number, files, start, None, preset, flags)
+    release = msgspec.structs.replace(release, journal_reads=(journal,) if journal else (), journal_writes=journal)
     return Manifest(type=STATEMENT_TYPE, subject=(Subject("trader", {"sha256": "0"}),), predicate_type=PREDICATE_TYPE, predicate=release)
 
 
@@ -87,15 +93,18 @@ class SimReleases:
 
 @dataclass
 class SimLedger:
-    """Keeps rows in memory; can be full. on_intent: what the world does when a phase begins."""
+    """Keeps rows in memory; can be full. on_intent: what the world does when a phase begins; on_verdict: when a gate has spoken."""
 
     on_intent: Callable[[str], None] = lambda _: None
     full: bool = False
     rows: list[tuple[str, str]] = field(default_factory=list)
+    on_verdict: Callable[[Sequence[str], Mapping[str, Any]], None] = lambda _hosts, _detail: None
 
     def intent(self, verb: str, *, run: str, hosts: Sequence[str], detail: Mapping[str, Any]) -> int:
         self._require_room()
         self.rows.append((verb, "intent"))
+        if verb == VERDICT:
+            self.on_verdict(hosts, detail)
         self.on_intent(verb)
         return len(self.rows)
 

@@ -48,6 +48,7 @@ def plan_report(plan: Plan) -> Report:
     lines = _turns(plan.cutover) if plan.cutover else []
     lines += [f"content that is new: {plan.bytes_new:,} bytes per host at most"]
     lines += [f"excluded: {host} is killed, and the run does not end with 0" for host in plan.excluded]
+    lines += [f"way back: {back}" for back in plan.back] + [f"{NO} no sure way back: {risk}" for risk in plan.risks]
     lines += [f"change: {change}" for change in plan.changes] + [f"note: {note}" for note in plan.notes] + list(plan.outlook)
     return Report(
         "plan",

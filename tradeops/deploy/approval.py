@@ -55,13 +55,7 @@ class Approvals:
 
         authors: who signed the release.
         """
-        if executor in authors and self.policy.parts("author", "executor"):
-            raise Refused(
-                f"{executor} signed the release, and the policy has author and executor differ where an approval is needed",
-                where=plan,
-                holds="nothing was touched",
-                next=f"another person: `tradeops deploy RELEASE --plan {plan}`",
-            )
+        self._refuse_author(plan, executor, authors)
         barred = {executor: "nobody approves their own deploy"}
         if self.policy.parts("author", "approver"):
             barred = dict.fromkeys(authors, "nobody approves their own release") | barred
@@ -82,6 +76,29 @@ class Approvals:
             )
         for path in set(people.values()):
             path.rename(path.with_suffix(".used"))
+
+    def refuse_resumer(self, plan: str, *, executor: str, authors: tuple[str, ...]) -> None:
+        """Who carries an approved run on is its executor as well. Raises Refused for somebody who has another part in it."""
+        self._refuse_author(plan, executor, authors)
+        for path in sorted(self.folder.glob("*.used")):
+            envelope = decode(read_bounded(path, _BYTES_MAX), Envelope, source=str(path))
+            approval = decode(envelope.body(), Approval, source=str(path))
+            if approval.plan == plan and executor in self._entitled(envelope):
+                raise Refused(
+                    f"{executor} approved the plan of this run: nobody approves their own deploy",
+                    where=plan,
+                    holds="nothing was touched",
+                    next="another person: `tradeops runs resume`; anybody who may deploy: `tradeops runs abort`",
+                )
+
+    def _refuse_author(self, plan: str, executor: str, authors: tuple[str, ...]) -> None:
+        if executor in authors and self.policy.parts("author", "executor"):
+            raise Refused(
+                f"{executor} signed the release, and the policy has author and executor differ where an approval is needed",
+                where=plan,
+                holds="nothing was touched",
+                next="another person deploys it",
+            )
 
     def _judge(self, path: Path, plan: str, barred: Mapping[str, str], now_ns: int) -> tuple[tuple[str, ...], str]:
         """Who gave it, and why it does not count; "" when it does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tradeops.base.errors import FlagConflict
 from tradeops.deploy.crew import Crew
-from tradeops.release.flags import conflicts, journal_conflict
+from tradeops.deploy.wayback import clashes
 
 
 def conflict(crew: Crew, name: str) -> FlagConflict | None:
@@ -12,14 +12,11 @@ def conflict(crew: Crew, name: str) -> FlagConflict | None:
     old = crew.plan.part(name).old
     if old is None:
         return None
-    target = crew.site.releases.manifest(old).predicate
-    clashes = [str(clash) for clash in conflicts(crew.expected(name).flags or {}, target)]
-    if journal := journal_conflict(crew.site.releases.manifest(crew.plan.release).predicate, target):
-        clashes.append(journal)
-    if not clashes:
+    found = clashes(crew.site, crew.plan.release, old)
+    if not found:
         return None
     return FlagConflict(
-        "going back is not safe: " + "; ".join(clashes),
+        "going back is not safe: " + "; ".join(found),
         where=name,
         holds="the host stays halted on the new release",
         next="`tradeops flags disable` what is named, see no order working, then `tradeops runs abort`",

@@ -17,6 +17,7 @@ from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, refuse_blackout, refuse_held, survey
 from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
+from tradeops.deploy.wayback import refuse_risks, see_way_back
 from tradeops.fleet.ports import AgentSession
 from tradeops.gates.estimate import Estimate
 
@@ -48,6 +49,7 @@ def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | N
             next="read `tradeops plan` again and approve what it says now",
         )
     try:
+        refuse_risks(drawn, plan_digest)
         if drawn.approvals:
             authors = site.releases.authors(release, site.policy)
             site.approvals.use(drawn.digest(), drawn.approvals, executor=site.person, authors=authors, now_ns=site.clock.wall_ns())
@@ -78,7 +80,8 @@ def _prepare(site: Site, release: str, playbook: Playbook) -> tuple[dict[str, Ag
         facts = seen.facts
         drawn = make_plan(site, release, playbook, facts, going_on(site, release, facts))
         refuse_untried(drawn)
-        drawn = msgspec.structs.replace(drawn, outlook=outlook(forecast(site, drawn, playbook)))
+        way = see_way_back(site, sessions, playbook, release, facts)
+        drawn = msgspec.structs.replace(drawn, back=way.says, risks=way.risks, outlook=outlook(forecast(site, drawn, playbook)))
         return sessions, drawn, facts
     except BaseException:
         close_all(sessions)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tradeops.base.clock import NS_PER_S
-from tradeops.base.errors import TradeopsError
+from tradeops.base.errors import LockHeld, TradeopsError
 from tradeops.contracts.agent import AgentVerb, Lock
 from tradeops.contracts.codec import convert
 from tradeops.contracts.directive import DirectiveReply, Verb
@@ -23,10 +23,16 @@ _REASON = "not passed yet"
 
 
 def lock(crew: Crew, *, takeover: bool = False) -> None:
-    """Take the lock of every host, in one order. Raises PhaseFailed with LockHeld for each that another run holds."""
+    """Take the lock of every host, in one order. Raises PhaseFailed with LockHeld for each that another run holds, or has had since
+    this one looked at it: its plan is of a fleet that is no more.
+    """
     names = crew.plan_hosts()
     with crew.phase("lock", names):
         crew.all("lock", names, lambda name: _lock_one(crew, name, takeover), deadline_s=crew.playbook.deadlines.verb * 2)
+        moved = [name for name, state in crew.states.items() if state.fence != state.session.hello.fence + 1]
+        if moved and not takeover:
+            said = "another run had this host, or a kill was latched, after it was looked at"
+            raise PhaseFailed("lock", {name: LockHeld(said, where=name) for name in moved})
 
 
 def _lock_one(crew: Crew, name: str, takeover: bool) -> None:

@@ -69,7 +69,8 @@ class Plan(msgspec.Struct, frozen=True):
     """The document. book: digest of the whole playbook.  approvals: how many it needs.
 
     bytes_new: content of the release that the one it replaces does not have.  turns_on: flags that it brings into force.
-    excluded: hosts that it leaves out.  cutover: None where each host's release is replaced in its place.
+    excluded: hosts that it leaves out.  back: where its hosts would be taken back to.  risks: what may stand in that way.
+    cutover: None where each host's release is replaced in its place.
     outlook: how long gates will take, reckoned when the plan was made; not part of what the digest binds.
     """
 
@@ -90,6 +91,8 @@ class Plan(msgspec.Struct, frozen=True):
     changes: tuple[str, ...]
     notes: tuple[str, ...]
     excluded: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
     outlook: tuple[str, ...] = ()
     cutover: CutoverPlan | None = None
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from tradeops.base.errors import FlagConflict
 from tradeops.contracts.agent import Facts
-from tradeops.contracts.flags import active_flags
 from tradeops.deploy.asked import warm_run
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.leftout import LeaveOut, put_out, without
@@ -17,7 +16,7 @@ from tradeops.deploy.preflight import close_all, judge, open_all, survey
 from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
 from tradeops.deploy.takeup import abort
-from tradeops.release.flags import conflicts, journal_conflict
+from tradeops.deploy.wayback import clashes
 
 
 def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOut | None = None) -> Ending:
@@ -50,18 +49,7 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
 
 def refuse_conflicts(site: Site, release: str, facts: Mapping[str, Facts]) -> None:
     """Raises FlagConflict naming every host whose live flags `release` would read differently."""
-    target = site.releases.manifest(release).predicate
-    found: dict[str, str] = {}
-    for name, fact in facts.items():
-        running = here(fact)
-        if running is None:
-            continue
-        now = site.releases.manifest(running).predicate
-        clashes = [str(clash) for clash in conflicts(active_flags(now.flags, site.flags_off), target)]
-        if journal := journal_conflict(now, target):
-            clashes.append(journal)
-        if clashes:
-            found[name] = "; ".join(clashes)
+    found = {name: "; ".join(words) for name, fact in facts.items() if (now := here(fact)) and (words := clashes(site, now, release))}
     if found:
         raise FlagConflict(
             f"{len(found)} hosts run what the target would take for something else\n"

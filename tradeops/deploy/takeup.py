@@ -43,6 +43,9 @@ def _take_up(site: Site, journal: Journal, past: Past) -> Ending:
     _refuse_settled(site, journal)
     site = narrow(site, plan.excluded)
     if past.setback is None:
+        if plan.approvals:
+            authors = site.releases.authors(plan.release, site.policy)
+            site.approvals.refuse_resumer(plan.digest(), executor=site.person, authors=authors)
         site.exclusions.require(plan.excluded, site.policy, site.clock.wall_ns())
     sessions = open_all(site, playbook)
     try:

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.sim.world import OperatorDied
 from tests.support.console import Console, Said
 from tradeops.base.errors import ExitCode
+from tradeops.contracts.agent import AgentVerb
 from tradeops.contracts.codec import decode
 from tradeops.contracts.entitle import stored_policy
 from tradeops.contracts.envelope import Envelope
@@ -100,6 +102,22 @@ def test_author_approver_and_executor_differ(asked: tuple[Console, str, str]) ->
     said = console.run("deploy", release, "--playbook", "careful")
     assert said.code == ExitCode.REFUSED and "their own release" in said.err
     assert console.run("deploy", release).code == ExitCode.PROVED
+
+
+def test_who_carries_an_approved_run_on_is_its_executor_too(asked: tuple[Console, str, str]) -> None:
+    """D15: neither who approved its plan nor who built the release resumes it; they may abort it."""
+    console, release, digest = asked
+    console.run("approve", digest, "--reason", "read it", "--as", "risk-1")
+    console.world.dies_at = AgentVerb.SWITCH
+    with pytest.raises(OperatorDied):
+        deploy(console, release)
+    console.world.revive()
+    run = console.run("runs", "list", "--json").document["runs"][0]["run"]
+    said = console.run("runs", "resume", run, "--as", "risk-1")
+    assert said.code == ExitCode.REFUSED and "approved the plan of this run" in said.err
+    console.store.author = "operator-1"
+    assert console.run("runs", "resume", run).code == ExitCode.REFUSED
+    assert console.run("runs", "abort", run).code == ExitCode.PROVED
 
 
 @pytest.mark.parametrize("author", ["operator-1", "risk-1"])

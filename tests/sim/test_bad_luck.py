@@ -1,0 +1,123 @@
+"""What bad luck gets, one kind at a time: each ends in a named state that is not 0, and can be carried on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.sim.drive import CANARY, ROLLING, SLOW, assert_truth, try_abort, try_deploy, try_resume
+from tests.sim.mishaps import blind, cut_off, replace_by_image
+from tests.sim.world import World
+from tradeops.base.errors import ExitCode, FlagConflict
+from tradeops.deploy.rollback import rollback
+from tradeops.deploy.site import GateProgress, Told
+
+GOOD = {ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK}
+PHASES = ("lock", "stage", "drain", "stop", "switch", "start", "prove", "lease", "resume", "finish")
+
+
+class InMidBake(list[Told]):
+    """Does something once, when a gate has said how far it is."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self.act: Callable[[], None] | None = act
+
+    def append(self, told: Told) -> None:
+        """A step of the run."""
+        super().append(told)
+        if self.act and isinstance(told, GateProgress):
+            act, self.act = self.act, None
+            act()
+
+
+def ended(world: World, code: ExitCode) -> None:
+    """Every host mended, and the run carried on to a fleet that is whole."""
+    for host in world.truth.values():
+        host.faults.clear()
+        host.quiet_since_s = None
+    world.clock.sleep_s(CANARY.lease + 1)
+    if code in GOOD:
+        return
+    assert try_resume(world)[0] in GOOD
+    assert len({host.runs() for host in world.truth.values()}) == 1
+    assert all(host.lock_now() is None for host in world.truth.values())
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_disk_of_the_last_host_fills_up(world: World, phase: str) -> None:
+    """Promise 2: before the first switch, nobody is touched (3); later the fleet is taken back, or the host is named (6)."""
+    world.when(phase, partial(world.truth["h8"].faults.add, "disk_full"))
+    code, ending = try_deploy(world, world.new)
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    assert code == (ExitCode.PREFLIGHT if phase in ("lock", "stage") else ExitCode.MIXED if phase == "finish" else code)
+    assert code in (ExitCode.PREFLIGHT, ExitCode.BROUGHT_BACK, ExitCode.MIXED)
+    if code != ExitCode.PREFLIGHT:
+        ended(world, code)
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_traffic_stops_in_mid_bake(world: World, everywhere: bool) -> None:
+    """D10: on the canary or everywhere: no verdict (5), never a pass; resumed when there is traffic again."""
+    hosts = list(world.truth.values()) if everywhere else [world.truth["h1"]]
+    world.seen = InMidBake(partial(blind, hosts, "quiet"))
+    code, ending = try_deploy(world, world.new, CANARY)
+    assert code == ExitCode.INCONCLUSIVE, ending
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    ended(world, code)
+
+
+@pytest.mark.parametrize("fault", ["no_data", "stale"])
+def test_the_control_group_falls_silent(world: World, fault: str) -> None:
+    """D11: with nobody to be compared with, that the data is missing is a failure once it lasts (4)."""
+    others = [host for name, host in world.truth.items() if name != "h1"]
+    world.seen = InMidBake(partial(blind, others, fault))
+    code, ending = try_deploy(world, world.new, CANARY)
+    assert code == ExitCode.ROLLED_BACK and ending and "cannot be judged" in str(ending.causes)
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    assert {host.runs() for host in world.truth.values()} == {world.old}
+
+
+@pytest.mark.parametrize("how", ["dies", "image"])
+def test_the_canary_host_dies_or_is_replaced_in_mid_bake(world: World, how: str) -> None:
+    """Gone, or there again as it was before any run: never 0, and the canary is among those named."""
+    canary = world.truth["h1"]
+    world.seen = InMidBake(partial(cut_off, canary) if how == "dies" else partial(replace_by_image, canary, world.old))
+    code, ending = try_deploy(world, world.new, CANARY)
+    assert code in (ExitCode.INCONCLUSIVE, ExitCode.MIXED, ExitCode.LOCKED, ExitCode.BROUGHT_BACK), ending
+    assert ending and "h1" in str(ending)
+    ended(world, code)
+
+
+def test_another_run_was_there_after_the_plan_was_made(world: World) -> None:
+    """Two operators: the plan of the slower one is of a fleet that is no more: 7, and what the faster one did stands."""
+    third = world.release(3)
+    world.when("lock", lambda: codes.append(try_deploy(world, third)[0]))
+    codes: list[ExitCode] = []
+    code, ending = try_deploy(world, world.new)
+    assert (codes, code) == ([ExitCode.PROVED], ExitCode.LOCKED), ending
+    assert {host.runs() for host in world.truth.values()} == {third}
+    assert all(host.trading() and host.lock is None for host in world.truth.values())
+
+
+@pytest.mark.parametrize("phase", ["stage", "switch", "prove", "bake", "finish"])
+def test_a_run_is_aborted_while_it_goes_on(world: World, phase: str) -> None:
+    """Two operators: the abort has the hosts, the run ends with 7; all hosts are as before."""
+    world.when(phase, lambda: codes.append(try_abort(world)[0]))
+    codes: list[ExitCode] = []
+    code, ending = try_deploy(world, world.new, SLOW)
+    assert (codes, code) == ([ExitCode.PROVED], ExitCode.LOCKED), ending
+    assert {host.runs() for host in world.truth.values()} == {world.old}
+    assert all(host.trading() and host.lock is None for host in world.truth.values())
+
+
+def test_a_journal_that_the_target_cannot_read_is_not_gone_back_to(world: World) -> None:
+    """D13: by the rollback of a fleet that runs; nobody is touched."""
+    newer = world.release(2, journal=2)
+    assert try_deploy(world, newer, read=True)[0] == ExitCode.PROVED
+    pids = world.pids_now()
+    with pytest.raises(FlagConflict, match="journal is of version 2"):
+        rollback(world.site(), world.old, ROLLING)
+    assert world.pids_now() == pids

@@ -1,0 +1,67 @@
+"""The way back is seen before a run begins: whole on every host, and able to take over; else nobody is touched, or somebody has read it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.drive import ROLLING, try_deploy
+from tests.sim.mishaps import damage
+from tests.sim.world import World
+from tradeops.base.errors import ExitCode, PreflightFailed, Refused
+from tradeops.deploy.deploy import deploy, plan
+
+
+def test_the_plan_says_where_the_hosts_would_go_back_to(world: World) -> None:
+    """D13: per release that runs now, and for hosts that run none; the digest binds it."""
+    empty = world.truth["h7"].slot
+    empty.process = empty.linked = None
+    drawn = plan(world.site(), world.new, ROLLING)
+    assert [said.partition(" back to ")[0] for said in drawn.back] == ["h1, h2, h3, h4, h5, h6, h8", "h7"]
+    assert "hashed there" in drawn.back[0] and drawn.risks == ()
+    assert "brought again" in plan(world.site(), world.old, ROLLING).back[0]
+
+
+def test_a_damaged_way_back_is_found_before_anything_is_touched(world: World) -> None:
+    """D13: exit 3 by plan and deploy, the host and its file named; deployed once more, what runs now is whole again."""
+    damage(world.truth["h5"])
+    with pytest.raises(PreflightFailed, match=r"lib/strategy\.py") as caught:
+        plan(world.site(), world.new, ROLLING)
+    assert caught.value.where == "h5"
+    assert try_deploy(world, world.new)[0] == ExitCode.PREFLIGHT
+    assert world.pids_now() == world.pids
+    assert all(host.lock is None for host in world.truth.values())
+    assert try_deploy(world, world.old)[0] == ExitCode.PROVED
+    assert try_deploy(world, world.new)[0] == ExitCode.PROVED
+
+
+@pytest.mark.parametrize("how", ["gone", "silent"])
+def test_a_way_back_that_is_not_there_is_none(world: World, how: str) -> None:
+    """D13: pruned by hand, or a host that does not prove what it runs."""
+    if how == "gone":
+        world.truth["h2"].releases.discard(world.old)
+    else:
+        world.truth["h2"].faults.add("lost_prove")
+    with pytest.raises(PreflightFailed, match="h2"):
+        plan(world.site(), world.new, ROLLING)
+
+
+def test_a_plan_without_a_sure_way_back_is_carried_out_by_its_digest_alone(world: World) -> None:
+    """D13: a journal that the old release cannot read, said in the plan; going back is refused when it comes to that."""
+    newer = world.release(3, version="3-broken", journal=2)
+    drawn = plan(world.site(), newer, ROLLING)
+    assert len(drawn.risks) == 1 and "journal is of version 2" in drawn.risks[0]
+    with pytest.raises(Refused, match="no sure way back") as caught:
+        deploy(world.site(), newer, ROLLING)
+    assert drawn.digest() in str(caught.value.next)
+    assert world.pids_now() == world.pids
+    ending = deploy(world.site(), newer, ROLLING, plan_digest=drawn.digest())
+    assert ending.exit_code == ExitCode.MIXED
+    assert ending.hosts[0].host == "h1" and "going back is not safe" in ending.hosts[0].problem
+
+
+def test_a_host_that_runs_what_its_link_does_not_lead_to(world: World) -> None:
+    """Whether that could be gone back to is not known, so it is a risk and no success."""
+    other = world.release(9)
+    world.truth["h3"].slot.linked = other
+    assert any("h3" in risk and "not known" in risk for risk in plan(world.site(), world.new, ROLLING).risks)
+    assert try_deploy(world, world.new)[0] == ExitCode.REFUSED

@@ -1,0 +1,108 @@
+"""The way back of a run, seen before anything is touched: what each host runs now lies there whole, and could take over again (D13)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tradeops.base.digest import short
+from tradeops.base.errors import PreflightFailed, Refused
+from tradeops.contracts.agent import AgentVerb, Facts, Proof
+from tradeops.contracts.codec import convert
+from tradeops.contracts.flags import active_flags
+from tradeops.deploy.places import here
+from tradeops.deploy.plan import Plan
+from tradeops.deploy.playbook import Playbook
+from tradeops.deploy.preflight import fleet_error
+from tradeops.deploy.site import Site
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import errors, values
+from tradeops.fleet.ports import AgentSession
+from tradeops.release.flags import conflicts, journal_conflict
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """says: where the hosts would go back to.  risks: hosts that could not go back, or of which that is not known, and why."""
+
+    says: tuple[str, ...]
+    risks: tuple[str, ...]
+
+
+def clashes(site: Site, running: str, target: str) -> list[str]:
+    """Why `target` cannot take over from `running`: a live flag that it takes for something else, a journal that it cannot read."""
+    now, then = site.releases.manifest(running).predicate, site.releases.manifest(target).predicate
+    active = {} if now.start.kept else active_flags(now.flags, site.flags_off)
+    found = [str(clash) for clash in conflicts(active, then)]
+    journal = journal_conflict(now, then)
+    return [*found, journal] if journal else found
+
+
+def see_way_back(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook, release: str, facts: Mapping[str, Facts]) -> WayBack:
+    """Every file of what a host runs now hashed by the host itself. Raises PreflightFailed naming each whose way back is not whole.
+
+    One that runs another release than its link leads to has a way back of which nothing is known: a risk, as is a clash.
+    """
+    olds = {name: old for name, fact in facts.items() if (old := here(fact)) not in (None, release)}
+    proofs = _proofs(site, sessions, playbook, [host for host in site.hosts if host.name in olds], facts)
+    broken = {name: words for name, old in olds.items() if (words := _broken(old or "", facts[name], proofs[name]))}
+    if broken:
+        raise PreflightFailed(
+            f"{len(broken)} of {len(facts)} hosts could not be taken back to what they run\n"
+            + "\n".join(f"{name}: {words}" for name, words in broken.items()),
+            where=", ".join(broken),
+            holds="nothing was touched on any host",
+            next="deploy what they run now once more, which makes it whole; or leave the host out: --exclude",
+        )
+    return _told(site, release, {name: here(fact) for name, fact in facts.items()}, proofs)
+
+
+def refuse_risks(plan: Plan, digest: str | None) -> None:
+    """A plan without a sure way back is carried out by its digest alone: by somebody who has read it. Raises Refused."""
+    if plan.risks and digest is None:
+        raise Refused(
+            "the plan has no sure way back\n" + "\n".join(plan.risks),
+            holds="nothing was touched",
+            next=f"read it; if that is meant, name it: --plan {plan.digest()}",
+        )
+
+
+def _proofs(
+    site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook, hosts: Sequence[Host], facts: Mapping[str, Facts]
+) -> dict[str, Proof]:
+    verb_s = playbook.deadlines.verb
+
+    def ask(host: Host) -> Proof:
+        slot = facts[host.name].active
+        return convert(sessions[host.name].call(AgentVerb.PROVE, timeout_s=verb_s, slot=slot, release=None, rehash=True), Proof)
+
+    outcomes = site.fan_out.run(hosts, ask, deadline_s=verb_s)
+    if failures := errors(outcomes):
+        raise fleet_error("did not prove what they run", failures, len(facts))
+    return values(outcomes)
+
+
+def _broken(old: str, facts: Facts, proof: Proof) -> str:
+    """What is wrong with the release that a host runs, as it lies there; "" when nothing is, or nothing is known."""
+    if old not in facts.releases:
+        return f"{short(old)} is not there any more"
+    if proof.linked == old and proof.bad_files:
+        more = f" and {len(proof.bad_files) - 1} more" if len(proof.bad_files) > 1 else ""
+        return f"{short(old)} is damaged there: {proof.bad_files[0]}{more}"
+    return ""
+
+
+def _told(site: Site, release: str, olds: Mapping[str, str | None], proofs: Mapping[str, Proof]) -> WayBack:
+    says, risks = [], []
+    for old in sorted({old for old in olds.values() if old}):
+        names = [name for name, other in olds.items() if other == old]
+        unsure = [name for name in names if name in proofs and proofs[name].linked != old]
+        found = clashes(site, release, old)
+        said = f"{', '.join(names)} back to {short(old)}"
+        says.append(said + (", which is brought again" if old == release else ", every file hashed there"))
+        risks += [f"{said}: {clash}" for clash in found]
+        if unsure:
+            risks.append(f"{', '.join(unsure)} run {short(old)}, and their link leads elsewhere: whether it is whole is not known")
+    if new := [name for name, old in olds.items() if old is None]:
+        says.append(f"{', '.join(new)} back to nothing: no release runs there")
+    return WayBack(tuple(says), tuple(risks))
