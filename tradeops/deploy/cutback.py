@@ -35,8 +35,8 @@ def cut_back(crew: Crew, left: dict[str, TradeopsError]) -> None:
     left.update(refused)
     warm = attempt(left, partial(_warm, crew), [name for name in down if name not in refused])
     attempt(left, lambda names: give_token(crew, names, CAME), warm)
-    attempt(left, lambda names: phases.prove(crew, names, crew.expected_before), [name for name in crew.plan_hosts() if name not in left])
     _empty(crew, [name for name, state in crew.states.items() if state.beside and name not in left], left)
+    attempt(left, lambda names: phases.prove(crew, names, crew.expected_before), [name for name in crew.plan_hosts() if name not in left])
 
 
 def _warm(crew: Crew, names: Sequence[str]) -> None:
