@@ -22,7 +22,7 @@ def wait(crew: Crew, why: Undecided) -> Ending | None:
     problems: dict[str, TradeopsError] = {}
     if after.then == "back":
         return None
-    if not open_hosts:
+    if not any(state.switched for state in crew.states.values()):
         unlock(crew)
         return ending.held(crew, why, "no host was cut over; the release stands by", {})
     if after.then == "hold":
