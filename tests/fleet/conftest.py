@@ -20,7 +20,7 @@ from tradeops.lab.state import LabHost, LabState, StateFile
 
 HERE = Path(__file__).parent
 HOSTS = 8
-GROUPS = {"test_runs": "runs", "test_stops": "stops"}
+GROUPS = {"test_runs": "runs", "test_canary": "stops", "test_stops": "stops"}
 """Test files that share a fleet that trades; the others need bare hosts, or a lab of their own."""
 OLD, NEW, BROKEN = 1, 2, 4
 
@@ -112,14 +112,16 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetLab]:
     if reason := why_not():
         pytest.skip(reason)
     lab = bring_up(tmp_path_factory.mktemp("fleet"), "nspawn", HOSTS)
-    lab.build(OLD)
-    lab.must("deploy", short_id(lab.releases[OLD]))
-    assert lab.trading() == set()
-    lab.permit("first start")
-    lab.build(NEW)
-    lab.build(BROKEN)
-    yield lab
-    take_down(lab)
+    try:
+        lab.build(OLD)
+        lab.must("deploy", short_id(lab.releases[OLD]))
+        assert lab.trading() == set()
+        lab.permit("first start")
+        lab.build(NEW)
+        lab.build(BROKEN)
+        yield lab
+    finally:
+        take_down(lab)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.haproxy import HAPROXY
-from tests.support.webfleet import live, web_fleet
+from tests.support.webfleet import has_a_canary, live, loses_its_proxy, web_fleet
 from tradeops.lab.nspawn.driver import why_not
 
 pytestmark = [
@@ -22,8 +22,13 @@ HOSTS = 3
 
 
 def test_it_lives_as_the_trader_does(tmp_path: Path) -> None:
-    """D01, D02, D08, K06, K07: refused without a permit, proved by its URL, no call lost, rolled back, killed, halted."""
+    """D01, D02, D08, K06, K07: refused without a permit, proved by its URL, no call lost, rolled back, killed, halted.
+
+    Then a canary by weights, for which open connections are waited for, and a proxy that dies in mid-run.
+    """
     if reason := why_not():
         pytest.skip(reason)
     with web_fleet(tmp_path, "nspawn", HOSTS) as web:
         live(web)
+        has_a_canary(web)
+        loses_its_proxy(web)

@@ -23,11 +23,11 @@ class Calls:
         return self.answers.total() + len(self.failures)
 
 
-def call(port: int) -> tuple[int, str]:
+def call(port: int, path: str = "/") -> tuple[int, str]:
     """One GET, on a connection of its own: status and body. Raises OSError, HTTPException."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", "/")
+        connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
     finally:

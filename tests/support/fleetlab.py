@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tradeops.lab.state import LabState, StateFile
 from tradeops.release.store import Store
 
 CLOCK = SystemClock()
+Act = Callable[["subprocess.Popen[str]"], None]
+"""What is done to a command under way."""
 COMMAND_S = 150.0
 
 
@@ -47,7 +49,7 @@ class Ended:
 
 @dataclass
 class FleetLab:
-    """A lab in `folder`. releases: number -> id."""
+    """A lab in `folder`. releases: version -> id."""
 
     folder: Path
     releases: dict[int, str] = field(default_factory=dict)
@@ -96,27 +98,36 @@ class FleetLab:
         """Run one and send it a signal when its progress says `at`."""
         return self.midway(*words, at=at, act=lambda process: process.send_signal(how))
 
-    def midway(self, *words: str, at: str, act: Callable[[subprocess.Popen[str]], None]) -> Ended:
+    def midway(self, *words: str, at: str, act: Act) -> Ended:
         """Run one and do something to it, or to the hosts, when its progress says `at`."""
+        return self.watched(*words, acts={at: act})
+
+    def watched(self, *words: str, acts: Mapping[str, Act]) -> Ended:
+        """Run one, and do each act once, when its progress says so."""
         process = subprocess.Popen(
             self.argv(*words), cwd=self.folder, env=_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        due = dict(acts)
         with process:
             assert process.stderr and process.stdout
             seen = []
             for line in process.stderr:
                 seen.append(line)
-                if at in line:
-                    act(process)
-                    break
-            rest, out = process.stderr.read(), process.stdout.read()
-        return Ended(process.returncode, out, "".join(seen) + rest)
+                for at in [at for at in due if at in line]:
+                    due.pop(at)(process)
+            out = process.stdout.read()
+        return Ended(process.returncode, out, "".join(seen))
 
-    def build(self, number: int) -> str:
-        """Build the release of that number, once; its id."""
-        if number not in self.releases:
-            self.releases[number] = self.must("build", f"service-{number}", "--number", str(number)).document["release"]
-        return self.releases[number]
+    def build(self, version: int) -> str:
+        """Build the release of that version, once, under the next number; its id."""
+        if version not in self.releases:
+            self.releases[version] = self.must("build", f"service-{version}").document["release"]
+        return self.releases[version]
+
+    def build_again(self, version: int) -> str:
+        """The same under a newer number: hosts that have seen newer ones take no older one."""
+        self.releases.pop(version, None)
+        return self.build(version)
 
     def permit(self, cause: str = "test") -> None:
         """Two people let every host trade."""

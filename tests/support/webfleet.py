@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,12 @@ WEB = Path(__file__).parent / "web"
 PORT, CALLS = 8080, 600
 LIAR = 9
 QUICK = "schema: tradeops/playbook/v1\nname: quick\ndeadlines: { prove: 5s }\n"
+CANARY = """\
+schema: tradeops/playbook/v1
+name: canary
+steps: [{hosts: 1, flow: 10%, bake: 2s, events: 1}, {hosts: 100%}]
+deadlines: {prove: 5s}
+"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ def web_fleet(folder: Path, driver: str, hosts: int) -> Iterator[Web]:
             enrol_for_web(lab, {"haproxy": [proxy.admin, proxy.stats], "backend": BACKEND})
             (lab.folder / "playbooks").mkdir()
             (lab.folder / "playbooks" / "quick.yml").write_text(QUICK)
+            (lab.folder / "playbooks" / "canary.yml").write_text(CANARY)
             yield Web(lab, proxy)
     finally:
         take_down(lab)
@@ -123,3 +131,34 @@ def live(web: Web) -> None:
 
     halted = lab.must("halt", "--all", "--reason", "test", "--count", str(len(lab.names())))
     assert halted.code == 0 and until(lambda: call(proxy.port)[0] == 503, 10)
+
+
+def has_a_canary(web: Web) -> None:
+    """After a halt: it bakes on its share of the calls, connections are waited for before each stop, and the weight is given back."""
+    lab, proxy, hosts = web.lab, web.proxy, len(web.lab.names())
+    lab.must("resume", "--all", "--reason", "test")
+    web.deploy(2)
+    third = web.release(LIAR + 1)
+    slow: list[Future[tuple[int, str]]] = []
+    baking: list[list[list[str]]] = []
+    with ThreadPoolExecutor(max_workers=2 * hosts) as pool, calling(proxy.port, at_most=CALLS) as calls:
+        acts = {
+            "stage done": lambda _process: slow.extend(pool.submit(call, proxy.port, "/slow") for _ in range(2 * hosts)),
+            "return done": lambda _process: baking.append(web.weights()),
+        }
+        ended = lab.watched("deploy", short_id(third), "--playbook", "canary", "--json", acts=acts)
+    assert ended.code == 0, ended.out + ended.err
+    assert [one.result()[0] for one in slow] == [200] * 2 * hosts and calls.failures == []
+    assert baking == [[["2", "0", "22"], *[["2", "0", "100"]] * (hosts - 1)]], "a tenth of the fleet's calls"
+    assert web.weights() == [["2", "0", "100"]] * hosts
+    assert calls.answers[third]
+
+
+def loses_its_proxy(web: Web) -> None:
+    """HAProxy dies in mid-run: not 0, and it is named; every host is on what it ran before, and nothing is begun without it."""
+    lab, proxy = web.lab, web.proxy
+    words = ("deploy", short_id(web.release(LIAR + 2)), "--playbook", "canary", "--json")
+    ended = lab.midway(*words, at="return done", act=lambda _process: proxy.end())
+    assert ended.code == ExitCode.MIXED and proxy.admin in ended.out, ended.out + ended.err
+    assert {host["vitals"]["identity"]["release"] for host in lab.run("status").document["hosts"]} == {web.release(LIAR + 1)}
+    assert proxy.admin in web.deploy(LIAR + 2, ExitCode.PREFLIGHT)

@@ -91,11 +91,14 @@ class Gate:
         return {measure.name: line for measure in self._measures if (line := measure.add(closed, control))}
 
     def _judge(self, reading: Reading, evidence: tuple[Evidence, ...], now_s: float) -> Verdict:
-        cause, why = self._failing(evidence, now_s)
+        lasting = {host: now_s - since_s for host, since_s in self._bad_since_s.items() if now_s - since_s >= self._spec.persist}
+        # A source that is down says nothing against the canary: it is held, and its release is not rejected for it.
+        blind = not reading.good and len(self._arms.releases) > 1
+        cause, why = self._failing(evidence, {} if blind else lasting)
         ruling = Ruling.FAIL if why else Ruling.PASS
         if not why and (why := self._lacking(reading, evidence, now_s)):
             ruling = Ruling.INCONCLUSIVE
-        late = now_s >= self._start_s + self._bake_s + self._spec.patience
+        late = now_s >= self._start_s + self._bake_s + self._spec.patience or (blind and bool(lasting))
         return Verdict(
             ruling=ruling,
             final=ruling is not Ruling.INCONCLUSIVE or late,
@@ -113,13 +116,13 @@ class Gate:
             rounds=self._rounds,
         )
 
-    def _failing(self, evidence: Sequence[Evidence], now_s: float) -> tuple[Cause, list[str]]:
+    def _failing(self, evidence: Sequence[Evidence], lasting: Mapping[str, float]) -> tuple[Cause, list[str]]:
+        """lasting: hosts whose data could not be judged for too long, and for how long."""
         if failed := [f"{one.name}: {one.text}" for one in evidence if one.ruling is Ruling.FAIL]:
             return Cause.METRIC, failed
         restarts = {host: count for host in self._arms.canary if (count := self._intake.restarts.get(host, 0)) > self._spec.restarts_max}
         if restarts:
             return Cause.RESTART, [f"{host}: its process has restarted {count} times" for host, count in restarts.items()]
-        lasting = {host: now_s - since_s for host, since_s in self._bad_since_s.items() if now_s - since_s >= self._spec.persist}
         if lasting:
             return Cause.DATA, [f"{host}: its data cannot be judged for {lasted_s:.0f} s now" for host, lasted_s in lasting.items()]
         return Cause.NONE, []
@@ -127,6 +130,8 @@ class Gate:
     def _lacking(self, reading: Reading, evidence: Sequence[Evidence], now_s: float) -> list[str]:
         """Why there is no PASS yet; the weightiest first."""
         why = [f"{host}: {problem}" for host, problem in reading.problems.items()]
+        if not reading.good:
+            why = [f"no host can be judged: {'; '.join(dict.fromkeys(reading.problems.values()))}"]
         if now_s - self._exposed_s > self._spec.quiet:
             why.append(f"the canary has taken nothing in for {now_s - self._exposed_s:.0f} s")
         if self._exposure < self._spec.min_exposure:

@@ -1,4 +1,4 @@
-"""A small HTTP service: says which release it is, whether it is well, and greets everybody else."""
+"""A small HTTP service: says which release it is, whether it is well, and greets everybody else, at /slow after two seconds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ class Answer(BaseHTTPRequestHandler):
     """GET /identity, /health, and anything."""
 
     def do_GET(self) -> None:
+        if self.path == "/slow":
+            threading.Event().wait(2)
         body = self._body().encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

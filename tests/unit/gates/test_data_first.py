@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.gaterun import BAKE_S, healthy, last, run, spec
+from tests.support.gaterun import BAKE_S, Change, healthy, last, run, spec
 from tests.support.gates import ARMS, CANARY, CONTROL, LATENCY, NEW, OLD, Daemon, daemons, reading
 from tradeops.base.errors import Unreachable
 from tradeops.contracts.metrics import PREFIX, Counter
 from tradeops.fleet.outcome import Done, Failed, Outcome
+from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import Cause, Ruling
 from tradeops.gates.samples import Buckets, Sample
 from tradeops.gates.verdict import Gate
@@ -135,6 +136,25 @@ def test_the_control_group_gone_never_passes() -> None:
     verdict = last(healthy, change=change)
     assert (verdict.ruling, verdict.cause) == (Ruling.FAIL, Cause.DATA)
     assert len(verdict.why) == len(CONTROL)
+
+
+def test_a_source_that_is_down_holds_and_says_nothing_against_the_canary() -> None:
+    """No host of either arm can be judged: held once that has lasted; a source that comes back in time costs nothing."""  # D11
+
+    def down(until: int) -> Change:
+        def change(second: int, outcomes: dict[str, Outcome[Sample]]) -> None:
+            for host in list(outcomes) if 40 <= second < until else ():
+                befall(outcomes, host, _silent, second)
+
+        return change
+
+    verdicts = run(healthy, change=down(1000))
+    assert not verdicts[69].final
+    assert (verdicts[-1].ruling, verdicts[-1].cause, verdicts[-1].elapsed_s) == (Ruling.INCONCLUSIVE, Cause.NONE, 70)
+    assert verdicts[-1].why[0] == "no host can be judged: it did not answer in time"
+    assert last(healthy, change=down(60)).ruling is Ruling.PASS
+    alone = last(healthy, arms=Arms({HOST: NEW}), change=down(1000))
+    assert (alone.ruling, alone.cause) == (Ruling.FAIL, Cause.DATA), "with nobody beside it, who is gone is the canary"
 
 
 def test_a_restart_of_a_control_is_handled() -> None:

@@ -55,14 +55,14 @@ def test_one_bad_sample_is_no_verdict() -> None:
 
 
 def test_flagger_892_a_metric_that_does_not_exist_does_not_pass() -> None:
-    """flagger#892: what nobody exports was taken for fine. Here the host has no sample, and that fails when it lasts."""
+    """flagger#892: what nobody exports was taken for fine. Here no host can be judged, and that is held when it lasts."""
 
     def change(second: int, outcomes: dict[str, Outcome[Sample]]) -> None:
         for host in outcomes:
             outcomes[host] = Failed(Unreachable("it does not export tradeops_signals_total"))
 
     verdict = last(healthy, change=change)
-    assert (verdict.ruling, verdict.cause) == (Ruling.FAIL, Cause.DATA)
+    assert (verdict.ruling, verdict.why[0]) == (Ruling.INCONCLUSIVE, "no host can be judged: it does not export tradeops_signals_total")
 
 
 def test_flagger_1011_traffic_that_stops_does_not_advance() -> None:
