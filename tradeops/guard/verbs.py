@@ -70,8 +70,12 @@ def _hold(state: State, order: Order, facts: Facts, now: Now) -> Decision:
 
 
 def _standby(state: State, order: Order, facts: Facts, now: Now) -> Decision:
-    """No slot writes from now on, and what works is taken back: the old writer is fenced before there is a new one (O09)."""
-    return Decision(_with_mark(state, order, MarkKind.STANDBY, now), cancel=Scope())
+    """No slot writes from now on, and what works is taken back: the old writer is fenced before there is a new one (O09).
+
+    A run says its fence, as for an activation: one that was taken up elsewhere stands nobody down behind the other's back.
+    """
+    taken = _taken_up(state, order) if "fence" in order.directive.args else state
+    return Decision(_with_mark(taken, order, MarkKind.STANDBY, now), cancel=Scope())
 
 
 def _with_mark(state: State, order: Order, kind: MarkKind, now: Now) -> State:
@@ -161,8 +165,7 @@ def _activate(state: State, order: Order, facts: Facts, now: Now) -> Decision:
     if slot not in SLOTS:
         raise Refusal("malformed", f"args.slot is {slot!r}, not one of {', '.join(SLOTS)}", status=400)
     _signed_after_floor(state, order)
-    if order.run is not None:
-        _in_charge(state, order.run, _count(args, "fence"), order.directive.issued_ns)
+    state = _taken_up(state, order)
     if token <= state.token:
         raise Refusal("older", f"activation token {token}, {state.token} was seen")
     kept = tuple(mark for mark in state.marks if mark.kind is not MarkKind.STANDBY)
@@ -195,15 +198,30 @@ def _lease(state: State, order: Order, facts: Facts, now: Now) -> Decision:
     return Decision(replace(taken, flow_cap_ppm=cap_ppm))
 
 
+def _taken_up(state: State, order: Order) -> State:
+    """The state that has seen the fence of a run's directive; people have none. Raises Refusal when a newer session is in charge."""
+    if order.run is None:
+        return state
+    fence = _count(order.directive.args, "fence")
+    _in_charge(state, order.run, fence, order.directive.issued_ns)
+    if _held(state, order.run) or (fence, order.run) == (state.fence, state.fence_run):
+        return state  # under a hold the lease alone takes the fence: it ends the hold with it
+    return replace(state, fence=fence, fence_run=order.run, leased_ns=0)
+
+
 def _in_charge(state: State, run: str, fence: int, issued_ns: int) -> None:
     """A fence belongs to one run, and what that run signed later counts. Raises Refusal."""
     if fence < state.fence or (fence == state.fence and state.fence_run not in ("", run)):
         raise Refusal("fenced", f"fence {fence} of run {run}; {state.fence} of {state.fence_run or 'another run'} was seen")
-    hold = next((mark for mark in state.marks if mark.kind is MarkKind.HOLD and mark.run == run), None)
+    hold = _held(state, run)
     if hold is not None and fence <= state.fence:
         raise Refusal("held", f"{hold.id} stands", "take the run up again under a higher fence, or one person resumes")
     if fence == state.fence and issued_ns < state.leased_ns:
         raise Refusal("older", "a lease that this run signed later was taken", "it came late; the newer one stands")
+
+
+def _held(state: State, run: str) -> Mark | None:
+    return next((mark for mark in state.marks if mark.kind is MarkKind.HOLD and mark.run == run), None)
 
 
 def _count(args: dict[str, Any], name: str) -> int:

@@ -59,6 +59,20 @@ def test_an_activation_is_refused(expected: str, state: State, one: Order, found
     assert code(state, one, found) == expected
 
 
+def test_a_run_that_was_taken_up_elsewhere_stands_nobody_down() -> None:
+    """O09: the newer session's activation is as good as its lease; what the older one still says is refused, and what it says later too."""
+
+    def by(verb: Verb, fence: int, **args: Any) -> Order:
+        return order(verb, f"{verb}-{fence}", run="run-1", args={"fence": fence, **args})
+
+    newer = after(after(ARMED, by(Verb.STANDBY, 8)), by(Verb.ACTIVATE, 8, token=9, slot="blue"), facts=FIT)
+    assert marks.trading(newer, NOW)
+    assert code(newer, by(Verb.STANDBY, 7)) == "fenced"
+    assert code(newer, by(Verb.LEASE, 7, lease_s=60)) == "fenced"
+    assert marks.trading(after(newer, by(Verb.LEASE, 8, lease_s=60)), NOW)
+    assert not marks.trading(after(newer, order(Verb.STANDBY, "people-say-no-fence")), NOW)
+
+
 def test_a_run_that_was_taken_up_elsewhere_activates_nothing() -> None:
     """O09: the newer session's lease is known; the older one's fence, none, or another run's is refused. People say none."""
     leased = after(STANDING_BY, order(Verb.LEASE, "l1", run="run-1", args={"lease_s": 60, "fence": 8}))
