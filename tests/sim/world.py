@@ -30,7 +30,7 @@ from tradeops.deploy.approval import Approvals
 from tradeops.deploy.exclusion import Exclusions
 from tradeops.deploy.judging import VERDICT
 from tradeops.deploy.quarantine import Quarantine
-from tradeops.deploy.site import Site, Told
+from tradeops.deploy.site import InForce, Site, Told
 from tradeops.fleet.fanout import SequentialFanOut
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
@@ -180,6 +180,7 @@ class World:
         self.ledger = SimLedger(on_intent=self._phase_begins)
         self.hooks: list[tuple[str, Callable[[], None]]] = []
         self.seen: list[Told] = []
+        self.in_force = InForce()
         self._ids = 0
         self.old = self.new = ""
         self.pids: dict[str, int] = {}
@@ -258,9 +259,7 @@ class World:
             source=self.source_of,
             run_key=SimKey,
             bindings={name: make_binding(name) for name in self.truth},
-            overlay=None,
-            overlay_number=0,
-            flags_off={},
+            in_force=lambda: self.in_force,
             roster_number=1,
             policy=self.policy,
             person="operator-1",

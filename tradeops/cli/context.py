@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tradeops.contracts.signature import Signer
     from tradeops.deploy.exclusion import Exclusions
     from tradeops.deploy.playbook import Playbook
-    from tradeops.deploy.site import Site, Tell
+    from tradeops.deploy.site import InForce, Site, Tell
     from tradeops.fleet.agent import SshAgents
     from tradeops.fleet.fanout import ThreadFanOut
     from tradeops.fleet.host import Host
@@ -297,7 +297,7 @@ class Context:
         from tradeops.deploy.site import Site
 
         self.require_roster()
-        fleet, overlay = self.fleet, self.overlay
+        fleet = self.fleet
         return Site(
             fleet=fleet.name,
             environment=fleet.environment,
@@ -313,9 +313,7 @@ class Context:
             approvals=Approvals(fleet.state.approvals, self.policy),
             exclusions=self.exclusions,
             bindings=self.bindings,
-            overlay=overlay[0] if overlay else None,
-            overlay_number=overlay[1].number if overlay else 0,
-            flags_off=overlay[1].flags_off if overlay else {},
+            in_force=self._in_force,
             roster_number=self.roster[1].number if self.roster else 0,
             policy=self.policy,
             person=self.person,
@@ -325,6 +323,14 @@ class Context:
             traffic=self.traffic,
             sweep=self.sweep(f"kill-{self.new_id()}", Scope()),
         )
+
+    def _in_force(self) -> InForce:
+        """Read again whenever it is asked for: somebody may have laid another one meanwhile."""
+        from tradeops.deploy.site import InForce
+        from tradeops.release.overlay import newest_overlay
+
+        newest = newest_overlay(self.fleet.state.overlays, self.policy)
+        return InForce(newest[0], newest[1].number, newest[1].flags_off) if newest else InForce()
 
     def require_roster(self) -> None:
         """Raises Refused unless the fleet file names exactly the hosts that were signed for."""

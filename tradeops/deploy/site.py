@@ -94,8 +94,18 @@ Tell = Callable[[Told], None]
 
 
 @dataclass(frozen=True)
+class InForce:
+    """The newest overlay that this machine knows. envelope: None while none was ever laid."""
+
+    envelope: Envelope | None = None
+    number: int = 0
+    flags_off: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Site:
-    """bindings: signed, by host name.  overlay: the one in force, or None.  roster number, policy: the operator's own.
+    """bindings: signed, by host name.  in_force: read anew, since a person may tighten in the middle of a run.
+    roster number, policy: the operator's own.
 
     traffic: None where no proxy stands before the service.  run_key: makes the key of one session of a run.
     source: of a gate's samples, instead of the one that its playbook names.  hosts, excluded: what a run is for, and what it
@@ -116,9 +126,7 @@ class Site:
     approvals: Approvals
     exclusions: Exclusions
     bindings: Mapping[str, Envelope]
-    overlay: Envelope | None
-    overlay_number: int
-    flags_off: Mapping[str, int]
+    in_force: Callable[[], InForce]
     roster_number: int
     policy: Policy
     person: str
@@ -130,6 +138,21 @@ class Site:
     source: Callable[[GateSpec], Source] | None = None
     excluded: tuple[Host, ...] = ()
     sweep: Sweeping | None = None
+
+    @property
+    def overlay(self) -> Envelope | None:
+        """The newest overlay, as hosts are given it."""
+        return self.in_force().envelope
+
+    @property
+    def overlay_number(self) -> int:
+        """Its number, 0: there is none."""
+        return self.in_force().number
+
+    @property
+    def flags_off(self) -> Mapping[str, int]:
+        """Flags that are off by it, whatever release came before."""
+        return self.in_force().flags_off
 
     def source_for(self, gate: GateSpec) -> Source:
         """Where a gate's samples come from: as the playbook says, unless the site has its own."""
