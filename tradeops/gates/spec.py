@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, WithJsonSchema, model_validator
 
 from tradeops.base.config import DurationS, Strict
 from tradeops.contracts.metrics import IDENTITY_LABELS, PREFIX, Counter, Gauge, Latency
@@ -24,7 +24,12 @@ def _parse_percent(value: object) -> float:
     return share
 
 
-Share = Annotated[float, BeforeValidator(_parse_percent), PlainSerializer(lambda share: f"{share * 100:.10f}%", when_used="json")]
+Share = Annotated[
+    float,
+    BeforeValidator(_parse_percent),
+    PlainSerializer(lambda share: f"{share * 100:.10f}%", when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT.pattern}$"}),
+]
 """Written `1%`, held as 0.01, written back as percent. A bare number is refused."""
 Series = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
 """A metric's name as exported, prefix and all."""

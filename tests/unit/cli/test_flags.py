@@ -195,12 +195,21 @@ def test_a_canary_that_failed_is_told_to_ci(dark: Console, tmp_path: Path, monke
     """JUnit and summary: the step that failed on the canary, beside every step that did not, and every host's end."""
     monkeypatch.setenv("TRADEOPS_JUNIT", str(tmp_path / "junit.xml"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    dark.world.truth["h1"].faults.add("path_unused")
+    dark.world.truth["h1"].faults.add("feed_dead")
     said = dark.run("flags", "activate", "rlp-7")
-    assert said.code != ExitCode.PROVED
+    assert said.code not in (ExitCode.PROVED, ExitCode.INCONCLUSIVE)
     suites = {suite.get("name"): suite for suite in ElementTree.parse(tmp_path / "junit.xml").getroot()}
     assert suites["parity"].get("failures") == "0"
-    (failed,) = suites["exercise"].findall("testcase/failure")
-    assert "not promoted" in ElementTree.tostring(failed, encoding="unicode")
+    (failed,) = suites["smoke"].findall("testcase/failure")
+    assert "feed" in ElementTree.tostring(failed, encoding="unicode")
     assert len(suites["end"].findall("testcase")) == 8
     assert f"exit code {int(said.code)}" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_path_that_nothing_went_down_is_told_to_ci(dark: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D07: held without a verdict is a failure of the job, with the way on."""
+    monkeypatch.setenv("TRADEOPS_JUNIT", str(tmp_path / "junit.xml"))
+    dark.world.truth["h1"].faults.add("path_unused")
+    assert dark.run("flags", "activate", "rlp-7").code == ExitCode.INCONCLUSIVE
+    (failed,) = ElementTree.parse(tmp_path / "junit.xml").getroot().findall("testsuite/testcase/failure")
+    assert "exit code 5. `tradeops runs resume" in (failed.text or "")
