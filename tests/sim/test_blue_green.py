@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from tests.sim.drive import BLUE_GREEN, ROLLING, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.host import SimHost
 from tests.sim.traffic import SimTraffic
-from tests.sim.world import OperatorDied, World
+from tests.sim.turns import NEW_SLOT, OLD_SLOT, dead, whole
+from tests.sim.world import World
 from tradeops.base.errors import ExitCode
 from tradeops.checks.finding import open_findings
 from tradeops.contracts.status import Mark, MarkKind
@@ -20,35 +21,10 @@ from tradeops.deploy.journal import ending_of, list_runs
 from tradeops.deploy.rollback import rollback
 from tradeops.deploy.verdict import fleet_verdict
 
-OLD_SLOT, NEW_SLOT = "blue", "green"
 PHASES = (
     *("stop", "switch", "start", "prove-standby", "smoke-standby", "gate", "cutover", "prove", "smoke", "lease", "resume"),
     *("let-go", "warm", "end-standby", "finish"),
 )
-
-
-def whole(world: World, release: str, slot: str) -> None:
-    """Every host trades that release in that slot, on nobody's lease, with nothing beside it."""
-    for host in world.truth.values():
-        assert (host.runs(), host.active, host.trading()) == (release, slot, True), host.name
-        assert len(host.writers()) == 1 and host.beside.process is None
-        assert host.lock is None and host.guard.at().lease is None and host.guard.at().flow_cap_ppm is None
-
-
-def die_at(world: World, phase: str, *, after: int = 0) -> None:
-    """The operator is killed when the phase begins for the `after + 1`th time."""
-    act = world.die
-    for _ in range(after):
-        act = partial(world.when, phase, act)
-    world.when(phase, act)
-
-
-def dead(world: World, phase: str, *, after: int = 0) -> None:
-    """A run whose operator was killed there; somebody else is at the keys now."""
-    die_at(world, phase, after=after)
-    with pytest.raises(OperatorDied):
-        try_deploy(world, world.new, BLUE_GREEN)
-    world.revive()
 
 
 def frozen(host: SimHost) -> None:

@@ -11,6 +11,7 @@ from tradeops.deploy.conflict import conflict
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.cutback import cut_back
 from tradeops.deploy.locks import let_go, regain
+from tradeops.deploy.standby import end_standbys
 from tradeops.deploy.traffic import divert, give_back, weigh
 
 
@@ -29,6 +30,8 @@ def bring_back(crew: Crew) -> dict[str, TradeopsError]:
     resumed = attempt(left, lambda names: phases.resume(crew, names), free)
     whole = attempt(left, lambda names: weigh(crew, names, 100), resumed)
     attempt(left, lambda names: give_back(crew, names), whole)
+    if not crew.plan.cutover:
+        left |= end_standbys(crew) | left
     if crew.kept:  # what is not proved stays halted, which for a service without a gate means that it does not run
         attempt({}, lambda names: phases.drain(crew, names), [name for name in left if crew.states[name].switched])
     return left

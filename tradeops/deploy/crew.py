@@ -62,7 +62,8 @@ class Ousted(Exception):
 class HostState:
     """What the run knows of a host. fence: of its lock, None: not locked.  locked_ns: when that was renewed.
 
-    leased: it trades only while the run renews its lease, on cap_ppm of its flow.  switched: the link may be on the new
+    lapsed: its agent says that the run holds it no longer.  leased: it trades only while the run renews its lease, on cap_ppm of its
+    flow.  switched: the link may be on the new
     release, or the token with its slot.  beside: a process may live in the slot that did not trade; standing: of the new release,
     from an earlier session of this run.  there: proved on the new release by an earlier session.  before: processes that must
     not be the proved one.  marks, kills: ids known when the run began.  proved: release proved to run, in `slot`.
@@ -72,6 +73,7 @@ class HostState:
     session: AgentSession
     fence: int | None = None
     locked_ns: int = 0
+    lapsed: bool = False
     leased: bool = False
     cap_ppm: int | None = None
     switched: bool = False

@@ -15,7 +15,7 @@ from tradeops.deploy import phases
 from tradeops.deploy.attempt import attempt
 from tradeops.deploy.conflict import conflict
 from tradeops.deploy.crew import Crew
-from tradeops.deploy.cutover import END, PROVE
+from tradeops.deploy.cutover import PROVE
 from tradeops.deploy.phases import CAME, GOES
 from tradeops.deploy.places import in_slot
 from tradeops.deploy.settle import settle, words
@@ -41,7 +41,8 @@ def cut_back(crew: Crew, left: dict[str, TradeopsError]) -> None:
 
 def _warm(crew: Crew, names: Sequence[str]) -> None:
     """The old slot stands by: as it did all the time, or started again from a release that is hashed first (D13)."""
-    if cold := [name for name in names if not _lives(crew, name)]:
+    lives = crew.all("warm", names, lambda name: _lives(crew, name), deadline_s=crew.playbook.deadlines.verb)
+    if cold := [name for name in names if not lives[name]]:
         for old in sorted({crew.plan.part(name).old or "" for name in cold}):
             phases.whole(crew, [name for name in cold if crew.plan.part(name).old == old], old)
         phases.start(crew, cold, CAME)
@@ -63,7 +64,7 @@ def _lives(crew: Crew, name: str) -> bool:
 
 def _empty(crew: Crew, names: Sequence[str], left: dict[str, TradeopsError]) -> None:
     """The release is gone from the slot beside, whose link leads again where it did."""
-    stopped = attempt(left, lambda some: phases.stop(crew, some, GOES, phase=END), names)
+    stopped = attempt(left, partial(phases.end, crew, slot=GOES), names)
     for idle in sorted({crew.plan.part(name).idle or "" for name in stopped}):
         some = [name for name in stopped if (crew.plan.part(name).idle or "") == idle]
         attempt(left, partial(phases.switch, crew, release=idle or None), some)

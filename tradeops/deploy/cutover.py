@@ -1,5 +1,5 @@
 """Two slots taking turns (O09): the release stands by beside the slot that trades, is tried there, is given the token wave by wave;
-then the slot that it took over from stays warm for a while. Without a cutover in the plan only what is left of one is ended.
+then the slot that it took over from stays warm for a while.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.deploy.journal import WARM
 from tradeops.deploy.judging import SHADOW, Trial, decide
-from tradeops.deploy.locks import lease
+from tradeops.deploy.locks import lease, regain
 from tradeops.deploy.past import Past, note_shadowed
-from tradeops.deploy.phases import BESIDE, CAME, GOES
+from tradeops.deploy.phases import GOES
 from tradeops.deploy.playbook import Shadow
 from tradeops.deploy.settle import settle, words
 from tradeops.deploy.token import give_token
@@ -27,7 +27,7 @@ from tradeops.deploy.watching import refuse_odd
 from tradeops.fleet.outcome import values
 from tradeops.gates.arms import Arms
 
-PROVE, SMOKE, END = "prove-standby", "smoke-standby", "end-standby"
+PROVE, SMOKE = "prove-standby", "smoke-standby"
 _POLL_S = 5.0
 
 
@@ -113,18 +113,14 @@ def take_over(crew: Crew, wave: Sequence[str], cap_ppm: int | None) -> None:
     give_back(crew, wave)
 
 
-def end(crew: Crew, past: Past) -> None:
-    """Keep the slots that were taken over from warm for their time, then end every standby. Raises PhaseFailed, KillArrived, Ousted."""
-    if crew.plan.cutover:
-        _stay_warm(crew, past)
-        phases.stop(crew, crew.plan_hosts(), CAME, phase=END)
-    elif left := [name for name in crew.plan_hosts() if crew.states[name].beside]:
-        phases.stop(crew, left, BESIDE, phase=END)
+def stay_warm(crew: Crew, past: Past) -> None:
+    """Keep the slots that were taken over from ready for their time, which goes on while nobody is there.
 
-
-def _stay_warm(crew: Crew, past: Past) -> None:
-    """Hosts trade without the run now; what it sees meanwhile takes them back at once. The time goes on while nobody is there."""
-    assert crew.plan.cutover is not None
+    Hosts trade without the run now, so a lock that lapsed is taken again; what is wrong with what trades takes them back at once.
+    Raises PhaseFailed, KillArrived, Ousted.
+    """
+    if crew.plan.cutover is None:
+        return
     names, clock = crew.plan_hosts(), crew.site.clock
     began_ns = clock.wall_ns() if past.warm_ns is None else past.warm_ns
     with crew.phase(WARM, names):
@@ -134,4 +130,7 @@ def _stay_warm(crew: Crew, past: Past) -> None:
                 crew.tell(WARM, name, "started", f"another {left_s / 60:.0f} min")
             clock.sleep_s(min(left_s, _POLL_S))
             phases.watch(crew)
+            if any(state.lapsed for state in crew.states.values()):
+                regain(crew)
             refuse_odd(crew, names)
+    regain(crew)

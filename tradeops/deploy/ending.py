@@ -87,6 +87,13 @@ def proved(crew: Crew) -> Ending:
     return Ending(crew.run, ExitCode.PROVED, title, ends, "`tradeops permit --all` starts trading: two people, two keys" if halted else "")
 
 
+def left_beside(crew: Crew, left: Mapping[str, TradeopsError]) -> Ending:
+    """The release trades everywhere; left: hosts where what stands by beside it could not be ended."""
+    title = f"the release trades on all of {len(crew.states)} hosts; on {', '.join(sorted(left))} a standby could not be ended"
+    causes = {name: error.what for name, error in left.items()}
+    return Ending(crew.run, ExitCode.MIXED, title, host_ends(crew, left), f"`tradeops runs resume {crew.run}` ends it", causes)
+
+
 def taken_back(crew: Crew, setback: Setback, left: Mapping[str, TradeopsError]) -> Ending:
     """After hosts were taken back; left: those for which that could not be proved."""
     if left:
@@ -141,6 +148,14 @@ def unrecorded(crew: Crew, error: TradeopsError | OSError) -> Ending:
     after = f"make room, then `tradeops runs resume {crew.run}` or `tradeops runs abort {crew.run}`"
     ends = tuple(replace(end, problem="the run stopped before its end was recorded") for end in _as_seen(crew))
     return Ending(crew.run, ExitCode.MIXED, title, ends, after, final=False)
+
+
+def broken_off(crew: Crew, error: TradeopsError | PhaseFailed) -> Ending:
+    """Nobody expected this error: the run stops where it is, and no host of it is proved."""
+    title = f"the run broke off ({error}); it stopped where it was"
+    after = f"`tradeops status`, then `tradeops runs resume {crew.run}` or `tradeops runs abort {crew.run}`"
+    ends = tuple(replace(end, problem="the run broke off before this host was proved") for end in _as_seen(crew))
+    return Ending(crew.run, ExitCode.MIXED, title, ends, after)
 
 
 def ousted(crew: Crew, why: Ousted) -> Ending:

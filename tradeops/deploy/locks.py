@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import LockHeld, TradeopsError
-from tradeops.contracts.agent import AgentVerb, Lock
+from tradeops.contracts.agent import AgentVerb, Code, Lock
 from tradeops.contracts.codec import convert
 from tradeops.contracts.directive import DirectiveReply, Verb
 from tradeops.contracts.envelope import Purpose
@@ -50,7 +50,7 @@ def _lock_one(crew: Crew, name: str, takeover: bool) -> None:
         takeover=takeover,
     )
     state.fence = convert(answer, Lock).fence
-    state.locked_ns = crew.site.clock.monotonic_ns()
+    _note_held(crew, name)
 
 
 def unlock(crew: Crew) -> None:
@@ -61,7 +61,7 @@ def unlock(crew: Crew) -> None:
 
 
 def regain(crew: Crew) -> None:
-    """Hold again every host whose session broke or whose lock was lost (a reboot), before hosts are taken back.
+    """Hold again every host whose session broke or whose lock was lost: by a reboot, or while the operator's machine stood still.
 
     A host that cannot be held again is found by its next verb. Raises KillArrived, Ousted.
     """
@@ -123,7 +123,10 @@ def renew(crew: Crew) -> None:
     if not due:
         return
     renewed = crew.site.fan_out.run(crew.hosts(due), lambda host: _renew_one(crew, host.name), deadline_s=crew.playbook.deadlines.verb)
-    crew.raise_stops(errors(renewed))
+    failures = errors(renewed)
+    crew.raise_stops(failures)
+    for name in failures:
+        crew.states[name].lapsed = failures[name].code == Code.LOCKED
     leased = [name for name in due if crew.states[name].leased]
     for cap_ppm in {crew.states[name].cap_ppm for name in leased}:
         capped = [name for name in leased if crew.states[name].cap_ppm == cap_ppm]
@@ -132,7 +135,11 @@ def renew(crew: Crew) -> None:
 
 def _renew_one(crew: Crew, name: str) -> None:
     crew.call(name, AgentVerb.RENEW, ttl_s=crew.playbook.lease)
-    crew.states[name].locked_ns = crew.site.clock.monotonic_ns()
+    _note_held(crew, name)
+
+
+def _note_held(crew: Crew, name: str) -> None:
+    crew.states[name].locked_ns, crew.states[name].lapsed = crew.site.clock.monotonic_ns(), False
 
 
 def confirm(crew: Crew, names: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ SlotOf = Callable[[HostPlan], str]
 GOES: SlotOf = attrgetter("slot")
 CAME: SlotOf = attrgetter("active")
 BESIDE: SlotOf = attrgetter("beside")
+END = "end-standby"
 
 
 def stage(crew: Crew) -> None:
@@ -116,11 +117,20 @@ def drain(crew: Crew, wave: Sequence[str]) -> None:
         settle(crew, "drain", wave, poll, drained, deadline_s=deadline_s)
 
 
-def stop(crew: Crew, wave: Sequence[str], slot: SlotOf = GOES, *, phase: str = "stop") -> None:
-    """Stop the service in a slot and prove that no process of it is left there."""
-    with crew.phase(phase, wave):
-        longest_s = max(_stop_s(crew, name) for name in wave)
-        crew.all(phase, wave, lambda name: _stop_one(crew, name, slot), deadline_s=longest_s + crew.playbook.deadlines.stop)
+def stop(crew: Crew, wave: Sequence[str]) -> None:
+    """Stop the service where the release goes and prove that no process of it is left there: what is started there is another."""
+    _stop(crew, "stop", wave, partial(_stop_to_start, crew))
+
+
+def end(crew: Crew, names: Sequence[str], slot: SlotOf) -> None:
+    """The same in a slot in which nothing is started again."""
+    _stop(crew, END, names, lambda name: _stop_one(crew, name, slot(crew.plan.part(name))))
+
+
+def _stop(crew: Crew, phase: str, names: Sequence[str], stop_one: Callable[[str], None]) -> None:
+    with crew.phase(phase, names):
+        longest_s = max(_stop_s(crew, name) for name in names)
+        crew.all(phase, names, stop_one, deadline_s=longest_s + crew.playbook.deadlines.stop)
 
 
 def _stop_s(crew: Crew, name: str) -> float:
@@ -130,10 +140,15 @@ def _stop_s(crew: Crew, name: str) -> float:
     return max(asked_s, crew.playbook.deadlines.stop)
 
 
-def _stop_one(crew: Crew, name: str, slot: SlotOf) -> None:
-    limit_s, where = _stop_s(crew, name), slot(crew.plan.part(name))
+def _stop_to_start(crew: Crew, name: str) -> None:
+    where = GOES(crew.plan.part(name))
     before = _proof(crew, name, where, rehash=False)
     crew.states[name].before |= {(process.pid, process.start_ticks) for process in (before.process, *before.others) if process}
+    _stop_one(crew, name, where)
+
+
+def _stop_one(crew: Crew, name: str, where: str) -> None:
+    limit_s = _stop_s(crew, name)
     answer = crew.call(name, AgentVerb.STOP, timeout_s=limit_s + crew.playbook.deadlines.verb, slot=where, stop_timeout_s=limit_s)
     stopped = convert(answer, Stopped)
     if not stopped.stopped:
@@ -261,9 +276,8 @@ def _resumed(crew: Crew, name: str, status: Status) -> str:
     return "" if status.marks else "no mark, and yet it does not trade"
 
 
-def finish(crew: Crew) -> None:
-    """Leave the audit chain's head with every host (A02), drop old releases. What comes last is the proof, not this."""
-    names = crew.plan_hosts()
+def finish(crew: Crew, names: Sequence[str]) -> None:
+    """Leave the audit chain's head with hosts (A02), drop old releases. What comes last is the proof, not this."""
     chain, seq, head = crew.site.ledger.head()
 
     def finish_one(name: str) -> None:

@@ -37,8 +37,8 @@ class HostPlan(msgspec.Struct, frozen=True):
 
     @property
     def beside(self) -> str:
-        """The slot that does not trade now."""
-        return other_slot(self.active)
+        """The slot in which nothing lives any more when the run has come true."""
+        return other_slot(self.slot)
 
 
 class StepPlan(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from tradeops.deploy.plan import Plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all
 from tradeops.deploy.site import Site
+from tradeops.deploy.standby import end_standbys
 from tradeops.deploy.steps import advance
 from tradeops.deploy.waiting import stay_halted, wait
 from tradeops.fleet.ports import AgentSession
@@ -76,6 +77,9 @@ def _onward(crew: Crew, past: Past) -> Ending:
     except (NotRecorded, OSError) as error:
         unlock(crew)
         return ending.unrecorded(crew, error)
+    except (PhaseFailed, TradeopsError) as error:
+        unlock(crew)
+        return ending.broken_off(crew, error)
 
 
 def _prepare(crew: Crew, past: Past) -> Ending | None:
@@ -117,16 +121,18 @@ def _go_on(crew: Crew, past: Past) -> Ending:
     try:
         cutover.begin(crew, past)
         advance(crew, past.passed)
-        cutover.end(crew, past)
-        phases.finish(crew)
-        phases.prove(crew, crew.plan_hosts(), crew.expected)
+        cutover.stay_warm(crew, past)
+        left = end_standbys(crew)
+        done = [name for name in crew.plan_hosts() if name not in left]
+        phases.finish(crew, done)
+        phases.prove(crew, done, crew.expected)
     except PhaseFailed as failed:
         return _go_back(crew, Setback.of(failed))
     except Undecided as why:
         return wait(crew, why) or _go_back(crew, Setback(GATE, {GATE: str(why)}, ExitCode.ROLLED_BACK))
-    take_in(crew.site, crew.plan_hosts(), crew.run)
+    take_in(crew.site, done, crew.run)
     unlock(crew)
-    return ending.proved(crew)
+    return ending.left_beside(crew, left) if left else ending.proved(crew)
 
 
 def _go_back(crew: Crew, setback: Setback) -> Ending:
