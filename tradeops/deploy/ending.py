@@ -95,8 +95,8 @@ def left_beside(crew: Crew, left: Mapping[str, TradeopsError]) -> Ending:
 
 
 def taken_back(crew: Crew, setback: Setback, left: Mapping[str, TradeopsError]) -> Ending:
-    """After hosts were taken back; left: those for which that could not be proved."""
-    if left:
+    """After hosts were taken back; left: those for which that could not be proved. Nobody's old release is taken for proved."""
+    if left := {**_unproved(crew), **left}:
         title = f"{setback.words()}; {len(left)} of {len(crew.states)} hosts could not be brought back"
         after = f"`tradeops verify`, then `tradeops runs abort {crew.run}`"
         causes = setback.causes | {name: error.what for name, error in left.items()}
@@ -106,6 +106,12 @@ def taken_back(crew: Crew, setback: Setback, left: Mapping[str, TradeopsError]) 
     else:
         title, after = f"{setback.words()}; the fleet is proved on what it ran before", "mend the release, build it under a new number"
     return Ending(crew.run, setback.code, title, host_ends(crew, {}), after, setback.causes)
+
+
+def _unproved(crew: Crew) -> dict[str, TradeopsError]:
+    """Hosts that ran a release before, and were not proved to run it since the run turned back."""
+    parts = [part for part in crew.plan.hosts if part.old and crew.states[part.host].proved != part.old]
+    return {part.host: TradeopsError("not proved on what it ran before", where=part.host) for part in parts}
 
 
 def untouched(crew: Crew, failed: PhaseFailed) -> Ending:

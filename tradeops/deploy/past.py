@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tradeops.base.errors import ExitCode
-from tradeops.contracts.agent import Facts
+from tradeops.contracts.agent import Facts, RunEntry
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.ending import Setback
 from tradeops.deploy.journal import SETBACK, WARM, Journal
+from tradeops.deploy.judging import GATE, VERDICT
 from tradeops.deploy.locks import LEASE, LET_GO
 from tradeops.deploy.places import here, in_slot, stands_by
 from tradeops.deploy.plan import Plan
+from tradeops.gates.evidence import Ruling
 
 PASSED, SHADOWED = "passed", "shadowed"
 
@@ -19,7 +21,7 @@ PASSED, SHADOWED = "passed", "shadowed"
 @dataclass(frozen=True)
 class Past:
     """passed: how many steps have.  proved: hosts that were seen on the release.  leased: those that may trade only while the run
-    is heard of.  setback: why it was going back, if it was.
+    is heard of.  setback: why it was going back, if it was, or has to.  rejected: by the word of which gate, "" by none.
 
     shadowed: the standbys have passed.  warm_ns: since when the slots that were taken over from are kept warm, wall nanoseconds.
     """
@@ -28,12 +30,16 @@ class Past:
     proved: tuple[str, ...] = ()
     leased: frozenset[str] = frozenset()
     setback: Setback | None = None
+    rejected: str = ""
     shadowed: bool = False
     warm_ns: int | None = None
 
 
 def past_of(journal: Journal) -> Past:
-    """Every session of the run together. Raises UsageError when the journal is damaged."""
+    """Every session of the run together. Raises UsageError when the journal is damaged.
+
+    A gate that failed is not looked at again, whether or not anybody lived to turn the run back.
+    """
     passed, proved, leased, setback = 0, [], set(), None
     shadowed, warm_ns = False, None
     proving: list[str] = []
@@ -45,7 +51,7 @@ def past_of(journal: Journal) -> Past:
         elif entry.phase == PASSED:
             passed = max(passed, int(entry.detail["step"]) + 1)
         elif entry.phase == SETBACK:
-            setback = Setback(entry.outcome, dict(entry.detail["causes"]), ExitCode(entry.detail["exit_code"]))
+            setback = _setback(entry)
         elif (entry.phase, entry.outcome) == ("prove", "begun"):
             proving = list(entry.detail["hosts"])
         elif (entry.phase, entry.outcome) == ("prove", "done") and setback is None:
@@ -56,7 +62,29 @@ def past_of(journal: Journal) -> Past:
             freeing = list(entry.detail["hosts"])
         elif (entry.phase, entry.outcome) == (LET_GO, "done"):
             leased -= {*freeing}
-    return Past(passed, tuple(dict.fromkeys(proved)), frozenset(leased), setback, shadowed, warm_ns)
+    failed = _failed(journal)
+    back, rejected = setback or failed, failed.words() if failed else ""
+    return Past(passed, tuple(dict.fromkeys(proved)), frozenset(leased), back, rejected, shadowed, warm_ns)
+
+
+def _failed(journal: Journal) -> Setback | None:
+    """The gate that failed since the last one that passed: by its verdict, or by what the run turned back for."""
+    failed: Setback | None = None
+    judged: list[str] = []
+    for entry in journal.entries():
+        if entry.phase in (PASSED, SHADOWED):
+            failed = None
+        elif (entry.phase, entry.outcome) == (GATE, "begun"):
+            judged = list(entry.detail["hosts"])
+        elif (entry.phase, entry.outcome) == (VERDICT, Ruling.FAIL):
+            failed = Setback(GATE, dict.fromkeys(judged, "; ".join(entry.detail["why"])), ExitCode.ROLLED_BACK)
+        elif entry.phase == SETBACK and (setback := _setback(entry)).code is ExitCode.ROLLED_BACK:
+            failed = setback
+    return failed
+
+
+def _setback(entry: RunEntry) -> Setback:
+    return Setback(entry.outcome, dict(entry.detail["causes"]), ExitCode(entry.detail["exit_code"]))
 
 
 def note_passed(crew: Crew, step: int) -> None:

@@ -34,8 +34,13 @@ class Quarantine:
     folder: Path
 
     def put(self, release: str, *, run: str, why: str) -> None:
-        """Reject a release. Raises OSError."""
-        self._write(Entry(SCHEMA, release, run, why))
+        """Reject a release, once for a run: what was lifted since stays lifted. Raises OSError."""
+        try:
+            entry = self.find(release)
+        except UsageError:  # nothing is known for it: it is rejected now
+            entry = None
+        if entry is None or entry.run != run:
+            self._write(Entry(SCHEMA, release, run, why))
 
     def find(self, release: str) -> Entry | None:
         """The newest word on a release. Raises UsageError when it cannot be read: then nothing is known for it."""

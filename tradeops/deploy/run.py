@@ -137,9 +137,17 @@ def _go_on(crew: Crew, past: Past) -> Ending:
 
 def _go_back(crew: Crew, setback: Setback) -> Ending:
     """Take the run's hosts back to what they ran, and say what the fleet is in. Who takes the run up from here goes back as well."""
-    note_setback(crew, setback)
-    if setback.code is ExitCode.ROLLED_BACK:
+    if setback.code is ExitCode.ROLLED_BACK:  # before the note: whoever takes the run up after a death in between finds it rejected
         crew.site.quarantine.put(crew.plan.release, run=crew.run, why=setback.words())
-    left = stay_halted(crew) if setback.code is ExitCode.ROLLED_BACK and crew.playbook.on_fail == "halt" else bring_back(crew)
+    note_setback(crew, setback)
+    for state in crew.states.values():  # only what is proved from here on says where the fleet is left
+        state.proved = None
+    left = stay_halted(crew) if _to_stay(crew, setback) else bring_back(crew)
     unlock(crew)
     return ending.taken_back(crew, setback, left)
+
+
+def _to_stay(crew: Crew, setback: Setback) -> bool:
+    """Whether a person is to look at the hosts as they are. Where none was switched, there is nothing to look at."""
+    rejected = setback.code is ExitCode.ROLLED_BACK and crew.playbook.on_fail == "halt"
+    return rejected and any(state.switched for state in crew.states.values())

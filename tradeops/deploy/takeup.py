@@ -41,6 +41,8 @@ def abort(site: Site, journal: Journal) -> Ending:
 def _take_up(site: Site, journal: Journal, past: Past) -> Ending:
     plan, playbook = journal.plan(), journal.playbook()
     _refuse_settled(site, journal)
+    if past.rejected:
+        site.quarantine.put(plan.release, run=journal.run, why=past.rejected)
     site = narrow(site, plan.excluded)
     if past.setback is None:
         if plan.approvals:

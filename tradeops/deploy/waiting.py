@@ -46,9 +46,14 @@ def _lend(crew: Crew, names: list[str], seconds: float) -> dict[str, TradeopsErr
 
 
 def stay_halted(crew: Crew) -> dict[str, TradeopsError]:
-    """The new release's hosts halted, no order working, and left there for a person, as the playbook says. Returns them."""
+    """The new release's hosts halted, no order working, and left there for a person, as the playbook says; the others proved on
+    what they ran before. Returns those that are not.
+    """
     switched = [name for name, state in crew.states.items() if state.switched]
     left: dict[str, TradeopsError] = {}
     attempt(left, lambda names: phases.drain(crew, names), switched)
     said = "halted on the new release, as the playbook says"
-    return {name: left.get(name) or TradeopsError(said, where=name) for name in switched}
+    left = {name: left.get(name) or TradeopsError(said, where=name) for name in switched}
+    others = [name for name in crew.plan_hosts() if name not in left and crew.plan.part(name).old]
+    attempt(left, lambda names: phases.prove(crew, names, crew.expected_before), others)
+    return left
