@@ -9,11 +9,13 @@ import pytest
 from tests.sim.drive import BLUE_GREEN, ROLLING, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.mishaps import trip
 from tests.sim.turns import NEW_SLOT, OLD_SLOT, dead, whole
-from tests.sim.world import World
-from tradeops.base.errors import ExitCode, TradeopsError
+from tests.sim.world import OperatorDied, World
+from tradeops.base.errors import ExitCode, Refused, TradeopsError
 from tradeops.deploy import run
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.journal import list_runs
+from tradeops.deploy.rollback import rollback
+from tradeops.deploy.site import Progress
 
 
 def test_a_host_that_is_silent_in_a_cut_back_is_its_own_failure(world: World) -> None:
@@ -101,4 +103,76 @@ def test_what_an_earlier_run_left_beside_is_ended_by_one_that_goes_back_too(worl
     world.clock.sleep_s(BLUE_GREEN.lease + 1)
     code, ending = try_deploy(world, world.release(3, version="3-broken"), ROLLING)
     assert code == ExitCode.BROUGHT_BACK, ending
+    whole(world, world.new, NEW_SLOT)
+
+
+def test_a_host_trades_until_its_old_slot_stands_by(world: World) -> None:
+    """One that takes long to be proved keeps nobody waiting, and is itself stood down only when its time is up."""
+    slow, trading = world.truth["h1"], []
+
+    def trouble() -> None:
+        slow.slots[OLD_SLOT].process = None
+        slow.damaged = world.old
+        slow.faults.add("does_not_start")
+        trip(world.truth["h2"])
+
+    def look() -> None:
+        trading.append(sum(host.trading() for host in world.truth.values()))
+
+    world.when("warm", trouble)
+    world.when("warm", partial(world.when, "warm", look))
+    for _ in range(2):
+        world.when("warm", partial(world.when, "cutover", look))
+    world.when("warm", partial(world.when, "stand-down", look))
+    code, ending = try_deploy(world, world.new, BLUE_GREEN)
+    assert code == ExitCode.MIXED, ending
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    assert set(trading) == {7}, "all but the one that tripped"
+    assert {name for name, host in world.truth.items() if not host.trading()} == {"h1", "h2"}
+    assert {name for name, host in world.truth.items() if host.runs() != world.old} == {"h1"}
+    slow.faults.clear()
+    slow.damaged = None
+    world.truth["h2"].guard.clear()
+    assert try_abort(world)[0] == ExitCode.PROVED
+    whole(world, world.old, OLD_SLOT)
+
+
+def test_a_rollback_to_slots_that_died_touches_nothing_unless_all_can_be_started(world: World) -> None:
+    """D13: what lies damaged in one of them refuses it for all."""
+    dead(world, "end-standby")
+    for name in ("h3", "h4"):
+        world.truth[name].slots[OLD_SLOT].process = None
+    world.truth["h3"].damaged = world.old
+    pids, site = world.pids_now(), world.site()
+    with pytest.raises(Refused, match="h3: its release is not whole"):
+        rollback(site, world.old, ROLLING)
+    assert world.pids_now() == pids and all(host.trading() for host in world.truth.values())
+    world.truth["h3"].damaged = None
+    assert rollback(site, world.old, ROLLING).exit_code == ExitCode.PROVED
+    whole(world, world.old, OLD_SLOT)
+
+
+@pytest.mark.parametrize("phase", ["warm", "let-go"])
+def test_hosts_that_have_passed_do_not_depend_on_who_takes_the_run_up(world: World, phase: str) -> None:
+    """Killed after the last step has passed, and again while it is taken up: they trade all the time, on all of their flow."""
+    dead(world, phase)
+    world.clock.sleep_s(BLUE_GREEN.lease + 1)
+    world.when("warm", world.die)
+    with pytest.raises(OperatorDied):
+        try_resume(world)
+    world.revive()
+    world.clock.sleep_s(BLUE_GREEN.lease + 1)
+    assert all(host.trading() and host.guard.at().flow_cap_ppm is None for host in world.truth.values())
+    leases = [verb for verb, _ in world.ledger.rows].count("lease")
+    assert try_resume(world)[0] == ExitCode.PROVED
+    assert [verb for verb, _ in world.ledger.rows].count("lease") == leases
+    whole(world, world.new, NEW_SLOT)
+
+
+def test_a_slot_that_dies_while_it_is_to_stay_warm_is_told(world: World) -> None:
+    """On the board and in the ending; what trades is well, and trades on."""
+    world.when("warm", partial(setattr, world.truth["h4"].slots[OLD_SLOT], "process", None))
+    code, ending = try_deploy(world, world.new, BLUE_GREEN)
+    assert code == ExitCode.PROVED and ending and ending.title.endswith("the slot to go back to had died on h4")
+    assert any(isinstance(told, Progress) and told.host == "h4" and "nothing stands by in slot blue" in told.detail for told in world.seen)
     whole(world, world.new, NEW_SLOT)

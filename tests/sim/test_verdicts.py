@@ -109,7 +109,7 @@ def test_a_halted_canary_is_not_all_that_is_said(world: World) -> None:
 
 def test_no_host_is_called_back_that_was_not_proved(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """D01: whatever way back says that nothing is left, the ending asks for a proof of every host (exit 6)."""
-    monkeypatch.setattr("tradeops.deploy.run.bring_back", lambda _crew: {})
+    monkeypatch.setattr("tradeops.deploy.run.bring_back", lambda _crew, _condemned: {})
     code, ending = try_deploy(world, world.release(3, version="3-broken"))
     assert code == ExitCode.MIXED, ending
     assert ending and all("not proved" in end.problem for end in ending.hosts)

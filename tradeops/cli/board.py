@@ -144,7 +144,7 @@ def _after_phase(board: Board, told: PhaseProgress, now_ns: int) -> Board:
         since_ns = steps[host].since_ns if host in steps else now_ns
         steps[host] = Step(told.phase, told.state, since_ns, now_ns - since_ns, _line(told.problems.get(host, "")))
     passed = board.passed | set(told.hosts) if (told.phase, told.state) == ("resume", "done") else board.passed
-    back = board.back or (told.state == "failed" and told.phase not in _BEFORE_WAVES)
+    back = board.back or (told.state == "failed" and told.phase not in (*_BEFORE_WAVES, "end-standby"))
     return replace(board, steps=steps, back=back, passed=passed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tradeops.base.errors import TradeopsError
 from tradeops.deploy import phases
@@ -15,15 +15,20 @@ from tradeops.deploy.standby import end_standbys
 from tradeops.deploy.traffic import divert, give_back, weigh
 
 
-def bring_back(crew: Crew) -> dict[str, TradeopsError]:
+def bring_back(crew: Crew, condemned: Collection[str]) -> dict[str, TradeopsError]:
     """Every host back on what it ran before the run. Returns the hosts for which that could not be proved, and why.
+
+    condemned: hosts on which what the run brought must not trade another moment.
 
     Goes on past the failure of one host; a host that is not proved, or whose orders were not seen to be gone, stays
     halted. Raises KillArrived, Ousted.
     """
     regain(crew)
     left: dict[str, TradeopsError] = {}
-    (cut_back if crew.plan.cutover else _put_back)(crew, left)
+    if crew.plan.cutover:
+        cut_back(crew, condemned, left)
+    else:
+        _put_back(crew, left)
     phases.watch(crew)
     resumable = [name for name in crew.plan_hosts() if name not in left]
     free = attempt(left, lambda names: let_go(crew, names), resumable)

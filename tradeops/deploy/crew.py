@@ -60,13 +60,14 @@ class Ousted(Exception):
 
 @dataclass
 class HostState:
-    """What the run knows of a host. fence: of its lock, None: not locked.  locked_ns: when that was renewed.
+    """What the run knows of a host. fence: of its lock, None: not locked.  locked_ns: when that was renewed.  lapsed: its agent
+    says that the run holds it no longer.
 
-    lapsed: its agent says that the run holds it no longer.  leased: it trades only while the run renews its lease, on cap_ppm of its
-    flow.  switched: the link may be on the new
+    leased: it trades only while the run renews its lease, on cap_ppm of its flow.  switched: the link may be on the new
     release, or the token with its slot.  beside: a process may live in the slot that did not trade; standing: of the new release,
-    from an earlier session of this run.  there: proved on the new release by an earlier session.  before: processes that must
-    not be the proved one.  marks, kills: ids known when the run began.  proved: release proved to run, in `slot`.
+    from an earlier session of this run.  cold: the slot that was taken over from died in its warm time.  there: proved on the new
+    release by an earlier session.  before: processes that must not be the proved one.  marks, kills: ids known when the run began.
+    proved: release proved to run, in `slot`.
     """
 
     host: Host
@@ -79,6 +80,7 @@ class HostState:
     switched: bool = False
     beside: bool = False
     standing: bool = False
+    cold: bool = False
     there: bool = False
     before: frozenset[tuple[int, int]] = field(default_factory=frozenset)
     marks: frozenset[str] = field(default_factory=frozenset)

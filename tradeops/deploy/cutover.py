@@ -126,11 +126,19 @@ def stay_warm(crew: Crew, past: Past) -> None:
     with crew.phase(WARM, names):
         until_ns = clock.monotonic_ns() + began_ns - clock.wall_ns() + int(crew.plan.cutover.warm_s * NS_PER_S)
         while (left_s := (until_ns - clock.monotonic_ns()) / NS_PER_S) > 0:
-            for name in names:
-                crew.tell(WARM, name, "started", f"another {left_s / 60:.0f} min")
+            _tell_warm(crew, names, f"another {left_s / 60:.0f} min")
             clock.sleep_s(min(left_s, _POLL_S))
             phases.watch(crew)
             if any(state.lapsed for state in crew.states.values()):
                 regain(crew)
             refuse_odd(crew, names)
     regain(crew)
+
+
+def _tell_warm(crew: Crew, names: Sequence[str], left: str) -> None:
+    """Whether the old slot of each host is ready to take over again. Where it is not, a way back begins by starting it."""
+    for name, status in values(phases.statuses(crew, names)).items():
+        state, slot = crew.states[name], crew.plan.part(name).active
+        gone = status.standby is None or status.standby.identity.slot != slot
+        state.cold |= gone
+        crew.tell(WARM, name, "started", f"{left}; nothing stands by in slot {slot}" if gone else left)

@@ -63,6 +63,10 @@ class Setback:
             return "the run was aborted"
         return f"{self.phase} failed on {', '.join(self.causes)}"
 
+    def condemned(self) -> frozenset[str]:
+        """Hosts whose gate failed: what the run brought must not trade there another moment."""
+        return frozenset(self.causes) if self.code is ExitCode.ROLLED_BACK else frozenset()
+
     @classmethod
     def of(cls, failed: PhaseFailed) -> Setback:
         """A phase that did not come true; a gate that failed says so by its exit code."""
@@ -83,7 +87,9 @@ def proved(crew: Crew) -> Ending:
     """Exit 0: every host answered and runs the release."""
     ends = host_ends(crew, {})
     halted = [end.host for end in ends if not end.trading]
+    cold = [name for name, state in crew.states.items() if state.cold]
     title = f"every one of {len(ends)} hosts proved" + (f"; {len(halted)} may not trade" if halted else "")
+    title += f"; the slot to go back to had died on {', '.join(cold)}" if cold else ""
     return Ending(crew.run, ExitCode.PROVED, title, ends, "`tradeops permit --all` starts trading: two people, two keys" if halted else "")
 
 

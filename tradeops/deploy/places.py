@@ -34,6 +34,12 @@ def in_slot(facts: Facts, slot: str) -> Running | None:
     return next((running for running in facts.running if running.slot == slot), None)
 
 
+def lives(facts: Facts, slot: str) -> bool:
+    """Whether a slot has a process."""
+    running = in_slot(facts, slot)
+    return running is not None and running.pid is not None
+
+
 def other_slot(slot: str) -> str:
     """The one beside it."""
     return next(name for name in SLOTS if name != slot)
@@ -41,8 +47,7 @@ def other_slot(slot: str) -> str:
 
 def beside(facts: Facts, active: str) -> bool:
     """Whether a process lives in the slot that is not `active`."""
-    idle = in_slot(facts, other_slot(active))
-    return idle is not None and idle.pid is not None
+    return lives(facts, other_slot(active))
 
 
 def stands_by(facts: Facts) -> bool:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tradeops.base.errors import FlagConflict
-from tradeops.contracts.agent import Facts
+from tradeops.base.errors import FlagConflict, Refused
+from tradeops.contracts.agent import AgentVerb, Facts, Proof
+from tradeops.contracts.codec import convert
 from tradeops.deploy.asked import warm_run
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.leftout import LeaveOut, put_out, without
-from tradeops.deploy.places import here
-from tradeops.deploy.plan import make_plan
+from tradeops.deploy.places import here, lives
+from tradeops.deploy.plan import Plan, make_plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import close_all, judge, open_all, survey
 from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
 from tradeops.deploy.takeup import abort
 from tradeops.deploy.wayback import clashes
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import errors, values
+from tradeops.fleet.ports import AgentSession
 
 
 def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOut | None = None) -> Ending:
@@ -34,6 +38,8 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
         facts, warm = seen.facts, None if leave_out else warm_run(site.runs, release)
         if warm is None:
             judge(site, release, playbook, seen, back=True)
+        else:
+            _refuse_cold(site, warm.plan(), playbook, sessions, facts)
         refuse_conflicts(site, release, facts)
         if warm is not None:
             close_all(sessions)
@@ -45,6 +51,37 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
         close_all(sessions)
         raise
     return carry_out(site, drawn, playbook, sessions, facts)
+
+
+def _refuse_cold(site: Site, plan: Plan, playbook: Playbook, sessions: Mapping[str, AgentSession], facts: Mapping[str, Facts]) -> None:
+    """Raises Refused where a slot that was taken over from would have to be started again and what it leads to is not whole."""
+    slots = {part.host: part.active for part in plan.hosts if part.host in facts}
+    cold = [host for host in site.hosts if host.name in slots and not lives(facts[host.name], slots[host.name])]
+    verb_s = playbook.deadlines.verb
+
+    def ask(host: Host) -> Proof:
+        slot = slots[host.name]
+        return convert(sessions[host.name].call(AgentVerb.PROVE, timeout_s=verb_s, slot=slot, release=None, rehash=True), Proof)
+
+    proofs = site.fan_out.run(cold, ask, deadline_s=verb_s)
+    broken = {name: error.what for name, error in errors(proofs).items()}
+    broken |= {name: said for name, proof in values(proofs).items() if (said := _unsound(proof, plan.part(name).old))}
+    if broken:
+        raise Refused(
+            f"the slot to go back to has died on {len(broken)} hosts, and could not be started\n"
+            + "\n".join(f"{name}: {said}" for name, said in broken.items()),
+            where=", ".join(broken),
+            holds="nothing was touched",
+            next="`tradeops runs abort RUN` takes back the others, and leaves these stood down",
+        )
+
+
+def _unsound(proof: Proof, old: str | None) -> str:
+    if proof.linked != old:
+        return "its link leads elsewhere"
+    if proof.bad_files or not proof.files_checked:
+        return f"its release is not whole: {', '.join(proof.bad_files[:3]) or 'no file could be compared'}"
+    return ""
 
 
 def refuse_conflicts(site: Site, release: str, facts: Mapping[str, Facts]) -> None:

@@ -142,7 +142,7 @@ def _go_back(crew: Crew, setback: Setback) -> Ending:
     note_setback(crew, setback)
     for state in crew.states.values():  # only what is proved from here on says where the fleet is left
         state.proved = None
-    left = stay_halted(crew) if _to_stay(crew, setback) else bring_back(crew)
+    left = stay_halted(crew) if _to_stay(crew, setback) else bring_back(crew, setback.condemned())
     unlock(crew)
     return ending.taken_back(crew, setback, left)
 

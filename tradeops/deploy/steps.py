@@ -20,11 +20,18 @@ _POLL_S = 5.0
 
 
 def advance(crew: Crew, passed: int) -> None:
-    """Every step of the plan; those that passed in an earlier session are not baked again. Raises PhaseFailed, KillArrived, Ousted."""
+    """Every step of the plan; those that passed in an earlier session are not baked again, and what is whole on the release there
+    depends on the run no longer. Raises PhaseFailed, KillArrived, Ousted.
+    """
     put = cutover.take_over if crew.plan.cutover else phases.replace
+    free = _free(crew, passed)
+    let_go(crew, free)
     before: tuple[str, ...] = ()
     history: Past | None = None
     for number, step in enumerate(crew.plan.steps):
+        if number < passed and set(step.reached) <= set(free):
+            before = step.reached
+            continue
         if number >= passed:
             _wait_out(crew)
         if _tighter(crew, before, step.cap_ppm):
@@ -33,7 +40,8 @@ def advance(crew: Crew, passed: int) -> None:
         for wave in step.waves:
             if wave:
                 activation.require_parity(crew)
-            put(crew, crew.plan.wave(wave), step.cap_ppm)
+            if new := [name for name in crew.plan.wave(wave) if name not in free]:
+                put(crew, new, step.cap_ppm)
         _cap(crew, step.reached, step.cap_ppm)
         if number >= passed:
             history = _pass(crew, number, step, history)
@@ -42,6 +50,12 @@ def advance(crew: Crew, passed: int) -> None:
         if step.cap_ppm is None:
             let_go(crew, step.reached)
         before = step.reached
+
+
+def _free(crew: Crew, passed: int) -> list[str]:
+    """Hosts that are on the release, and that a step has reached which passed with all of their flow."""
+    reached = {name for step in crew.plan.steps[:passed] if step.cap_ppm is None for name in step.reached}
+    return [name for name in crew.plan_hosts() if name in reached and crew.states[name].there]
 
 
 def _wait_out(crew: Crew) -> None:

@@ -32,7 +32,7 @@ def give_token(crew: Crew, names: Sequence[str], slot: SlotOf) -> None:
             _stand_down(crew, CUTOVER, [name for name in group if not _stands_by(seen[name])])
             _activate(crew, group, key[0], 1 + max(seen[name].token for name in group))
         left = partial(_left, crew, slot)
-        hopeless = partial(_halted_since, crew)
+        hopeless = partial(_halted_since, seen)
         settle(crew, CUTOVER, names, lambda some: statuses(crew, some), left, deadline_s=crew.playbook.deadlines.prove, hopeless=hopeless)
 
 
@@ -98,7 +98,7 @@ def _stands_by(status: Status) -> bool:
     return any(mark.kind is MarkKind.STANDBY for mark in status.marks)
 
 
-def _halted_since(crew: Crew, status: Status) -> bool:
+def _halted_since(seen: Mapping[str, Status], status: Status) -> bool:
     """A slot that does not take over is halted by its guard within seconds, and does not come up by waiting."""
-    known = crew.states[status.host].marks
+    known = {mark.id for mark in seen[status.host].marks}
     return any(mark.kind is MarkKind.HALT and mark.id not in known for mark in status.marks)
