@@ -56,6 +56,7 @@ class SimHost(TwoSlots):
     roster: Envelope | None = None
     damaged: str | None = None
     quiet_since_s: float | None = None
+    slow_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.guard = SimGuard(self.clock)
@@ -267,7 +268,7 @@ class SimHost(TwoSlots):
 
     def _identity(self, slot: SimSlot) -> Identity | None:
         process = slot.process
-        if process is None:
+        if process is None or not self.speaks(process):
             return None
         number = process.overlay if "trader_deaf" in self.faults else self.overlay
         flags = active_flags(self.manifests[process.release].predicate.flags, {} if "trader_deaf" in self.faults else self.flags_off)

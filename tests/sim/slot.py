@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.sim.guard import SimGuard
+from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.contracts.agent import Process
 from tradeops.guard import marks
 from tradeops.guard.marks import Facts
@@ -14,7 +15,7 @@ ROOT = "/opt/tradeops"
 
 @dataclass
 class SimProcess:
-    """A running trader. writes: it holds the host's journal and may send."""
+    """A running trader. writes: it holds the host's journal and may send.  named_ns: since when the page names its slot."""
 
     pid: int
     release: str
@@ -22,6 +23,7 @@ class SimProcess:
     overlay: int
     started_ns: int
     writes: bool = False
+    named_ns: int | None = None
 
     def shown(self) -> Process:
         """As /proc shows it."""
@@ -42,12 +44,16 @@ class SimSlot:
 
 
 class TwoSlots:
-    """Taking turns by the word of the guard. survivors: processes that are in no slot any more."""
+    """Taking turns by the word of the guard. survivors: processes that are in no slot any more.  slow_s: how long a process takes
+    to say what it is, and to begin to write.
+    """
 
+    clock: VirtualClock
     guard: SimGuard
     slots: dict[str, SimSlot]
     faults: set[str]
     survivors: list[SimProcess]
+    slow_s: float
 
     @property
     def active(self) -> str:
@@ -93,7 +99,18 @@ class TwoSlots:
         living = [slot for slot in self.slots.values() if slot.process] if "trader_hung" not in self.faults else []
         for slot in sorted(living, key=lambda slot: slot.name == named):
             assert slot.process
-            slot.process.writes = slot.name == named and all(one in (slot.process, *self.survivors) for one in self.writers())
+            alone = all(one in (slot.process, *self.survivors) for one in self.writers())
+            slot.process.writes = slot.name == named and alone and self._ready(slot.process)
+            slot.process.named_ns = slot.process.named_ns if slot.name == named else None
+
+    def _ready(self, process: SimProcess) -> bool:
+        now_ns = self.clock.monotonic_ns()
+        process.named_ns = now_ns if process.named_ns is None else process.named_ns
+        return process.writes or now_ns - process.named_ns >= self.slow_s * NS_PER_S
+
+    def speaks(self, process: SimProcess) -> bool:
+        """Whether it is up for long enough to say what it is."""
+        return self.clock.wall_ns() - process.started_ns >= self.slow_s * NS_PER_S
 
     def end_all(self) -> None:
         """No process is left in a slot."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.sim.drive import ACTIVATE, ROLLING, SLOW, assert_truth, try_abort, try_deploy, try_resume
-from tests.sim.world import OperatorDied, World
+from tests.sim.world import FLEET, OperatorDied, World
+from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import ExitCode, KillIncomplete, Refused, TradeopsError, UsageError
+from tradeops.contracts.directive import DirectiveReply
+from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Flag
 from tradeops.contracts.status import MarkKind
 from tradeops.deploy.asked import asked, expected_hosts, release_before
 from tradeops.deploy.deploy import deploy, plan
-from tradeops.deploy.exclusion import LIFE_S
+from tradeops.deploy.exclusion import LIFE_S, exclusion_of
 from tradeops.deploy.leftout import LeaveOut, strike
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.rollback import rollback
@@ -240,3 +245,54 @@ def test_an_exclusion_that_cannot_be_read_is_not_passed_over(world: World) -> No
     kept.write_bytes(b"{")
     with pytest.raises(TradeopsError, match="not a Entry"):
         world.site().exclusions.standing(["h8"])
+
+
+def test_a_host_that_comes_back_while_a_wave_is_waited_for_is_killed_within_seconds(world: World) -> None:
+    """Promise 5: the wave takes long to prove; old and new trade side by side no longer than between two looks."""
+    world.truth["h8"].faults.add("ssh_refused")
+    stopped: list[float] = []
+
+    def back() -> None:
+        come_back(world)
+        for name in ("h2", "h3"):
+            world.truth[name].faults.add("lying_guard")
+        began_ns, direct = world.clock.monotonic_ns(), world.truth["h8"].direct
+
+        def told(*said: Any) -> DirectiveReply:
+            stopped.append((world.clock.monotonic_ns() - began_ns) / NS_PER_S)
+            return direct(*said)
+
+        world.truth["h8"].direct = told  # type: ignore[method-assign, assignment]  # to see when
+
+    world.when("prove", partial(world.when, "prove", back))
+    assert deploy(world.site(), world.new, ROLLING, leave_out=DEAD).exit_code == ExitCode.MIXED
+    assert not world.truth["h8"].trading()
+    assert 0 < stopped[0] < 8
+
+
+@pytest.mark.parametrize("what", ["host", "fleet", "schema"])
+def test_an_exclusion_of_another_host_or_fleet_is_none(world: World, what: str) -> None:
+    """A signed file under another host's name, from another fleet, or of another kind leaves nobody out: it is refused aloud."""
+    world.truth["h8"].faults.add("ssh_refused")
+    world.when("switch", world.die)
+    with pytest.raises(OperatorDied):
+        deploy(world.site(), world.new, ROLLING, leave_out=DEAD)
+    world.revive()
+    exclusions = world.site().exclusions
+    meant = exclusion_of(
+        ("h7",) if what == "host" else ("h8",),
+        id="e1",
+        fleet="other" if what == "fleet" else FLEET,
+        by="operator-1",
+        reason="x",
+        now_ns=world.clock.wall_ns(),
+    )
+    meant = replace(meant, schema="tradeops/exclusion/v2") if what == "schema" else meant
+    exclusions.put(meant, Envelope("", ()), world.key, world.policy)
+    if what == "host":
+        (exclusions.folder / "h7.json").rename(exclusions.folder / "h8.json")
+    with pytest.raises(UsageError, match="no exclusion of h8"):
+        exclusions.require(("h8",), world.policy, world.clock.wall_ns())
+    with pytest.raises(UsageError, match="no exclusion of h8"):
+        exclusions.standing(world.truth)
+    assert try_resume(world)[0] == ExitCode.USAGE

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
-from tests.sim.drive import ROLLING, try_deploy
-from tests.sim.mishaps import damage
+from tests.sim.drive import BLUE_GREEN, CANARY, ROLLING, assert_truth, try_deploy
+from tests.sim.mishaps import damage, trip
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, PreflightFailed, Refused
 from tradeops.deploy.deploy import deploy, plan
@@ -65,3 +68,49 @@ def test_a_host_that_runs_what_its_link_does_not_lead_to(world: World) -> None:
     world.truth["h3"].slot.linked = other
     assert any("h3" in risk and "not known" in risk for risk in plan(world.site(), world.new, ROLLING).risks)
     assert try_deploy(world, world.new)[0] == ExitCode.REFUSED
+
+
+def nth(world: World, phase: str, n: int, act: Callable[[], None]) -> None:
+    """Do it when a phase of this name begins for the `n`th time."""
+    for _ in range(n - 1):
+        act = partial(world.when, phase, act)
+    world.when(phase, act)
+
+
+def slow_down(world: World) -> None:
+    """Every process takes a second to say what it is, and to begin to write."""
+    for host in world.truth.values():
+        host.slow_s = 1.0
+
+
+def test_one_host_that_does_not_come_up_condemns_no_other(world: World) -> None:
+    """D01: on the way back the others are waited for: exit 6 for the one, seven proved on the old release, trading."""
+
+    def fail() -> None:
+        slow_down(world)
+        world.bad.add(world.new)
+        world.truth["h3"].faults.add("does_not_start")
+
+    nth(world, "gate", 4, fail)
+    code, ending = try_deploy(world, world.new, CANARY)
+    assert code == ExitCode.MIXED, ending
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    assert ending and [end.host for end in ending.hosts if end.problem] == ["h3"]
+    assert {end.release for end in ending.hosts if end.host != "h3"} == {world.old}
+    assert [name for name, host in world.truth.items() if not host.trading()] == ["h3"]
+
+
+def test_a_host_that_was_halted_keeps_no_other_from_taking_over_again(world: World) -> None:
+    """D11: tripped in the warm time: every old slot is given its token and waited for; the tripped one alone does not trade."""
+
+    def tripped() -> None:
+        slow_down(world)
+        trip(world.truth["h2"])
+
+    world.when("warm", tripped)
+    code, ending = try_deploy(world, world.new, BLUE_GREEN)
+    assert code == ExitCode.MIXED, ending
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    assert ending and [end.host for end in ending.hosts if end.problem] == ["h2"]
+    assert {host.runs() for host in world.truth.values()} == {world.old}
+    assert [name for name, host in world.truth.items() if not host.trading()] == ["h2"]

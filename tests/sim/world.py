@@ -255,7 +255,7 @@ class World:
             runs=runs,
             quarantine=Quarantine(self._folder / "quarantine"),
             approvals=Approvals(self._folder / "approvals", self.policy),
-            exclusions=Exclusions(self._folder / "exclusions"),
+            exclusions=Exclusions(self._folder / "exclusions", FLEET),
             source=self.source_of,
             run_key=SimKey,
             bindings={name: make_binding(name) for name in self.truth},
@@ -293,6 +293,8 @@ class World:
         slow = False
         for host in hosts:
             sim = self.truth[host.name]
+            if sim.slow_s:
+                sim.turn()
             if "guard_dead" in sim.faults or "ssh_refused" in sim.faults:
                 answers[host.name] = Failed(Unreachable("connection refused", where=host.name))
             elif "guard_hang" in sim.faults or "ssh_hang" in sim.faults:

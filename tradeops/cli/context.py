@@ -277,7 +277,7 @@ class Context:
         """Hosts that runs leave out."""
         from tradeops.deploy.exclusion import Exclusions
 
-        return Exclusions(self.fleet.state.exclusions)
+        return Exclusions(self.fleet.state.exclusions, self.fleet.name)
 
     def sweep(self, session: str, scope: Scope) -> Sweeping:
         """Mass cancel at the venues from here; its libraries are loaded only when a host is not confirmed."""

@@ -65,9 +65,10 @@ class Excluded:
 
 @dataclass(frozen=True)
 class Exclusions:
-    """A file per host in `folder`."""
+    """A file per host of `fleet` in `folder`."""
 
     folder: Path
+    fleet: str
 
     def put(self, exclusion: Exclusion, kill: Envelope, signer: Signer, policy: Policy) -> None:
         """Sign and keep it, for each of its hosts. Raises Refused when the policy does not let this person exclude; OSError."""
@@ -79,7 +80,7 @@ class Exclusions:
             self._write(host, Entry(envelope, kill))
 
     def find(self, host: str) -> Excluded | None:
-        """The exclusion that stands for a host, its signature not asked. Raises UsageError when what is kept cannot be read."""
+        """The exclusion that stands for a host, its signature not asked. Raises UsageError when what is kept is none of it."""
         entry = self._read(host)
         return None if entry is None or entry.lifted_by else self._opened(host, entry)
 
@@ -88,7 +89,10 @@ class Exclusions:
         return tuple(found for host in hosts if (found := self.find(host)) is not None)
 
     def require(self, hosts: Iterable[str], policy: Policy, now_ns: int) -> None:
-        """Raises Refused unless each of these hosts may be left out now: by an exclusion that stands, signed as the policy says."""
+        """Raises Refused unless each of these hosts may be left out now: by an exclusion that stands, signed as the policy says.
+
+        Raises UsageError as `find`.
+        """
         for host in hosts:
             entry = self._read(host)
             if entry is None or entry.lifted_by:
@@ -113,7 +117,16 @@ class Exclusions:
         return self._opened(host, entry)
 
     def _opened(self, host: str, entry: Entry) -> Excluded:
-        return Excluded(host, decode(entry.exclusion.body(), Exclusion, source=str(self._path(host))), entry.kill)
+        path = str(self._path(host))
+        exclusion = decode(entry.exclusion.body(), Exclusion, source=path)
+        if (exclusion.schema, exclusion.fleet) != (SCHEMA, self.fleet) or host not in exclusion.hosts:
+            raise UsageError(
+                f"this is no exclusion of {host} in fleet {self.fleet}: it names {', '.join(exclusion.hosts)} in {exclusion.fleet}",
+                where=path,
+                holds="nobody is left out by it",
+                next="move the file away; who is to be left out, `tradeops deploy --exclude` says",
+            )
+        return Excluded(host, exclusion, entry.kill)
 
     def _read(self, host: str) -> Entry | None:
         path = self._path(host)

@@ -8,6 +8,7 @@ from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import TradeopsError
 from tradeops.checks.finding import Finding
 from tradeops.deploy.crew import Crew, PhaseFailed
+from tradeops.deploy.leftout import strike_again
 from tradeops.deploy.locks import renew
 from tradeops.fleet.outcome import Done, Outcome
 
@@ -28,7 +29,8 @@ def settle(
 ) -> None:
     """Poll the hosts until `open_point` has nothing left to say of any.
 
-    Raises PhaseFailed with what is left at the deadline, or as soon as a value is `hopeless`.
+    Raises PhaseFailed with what is left at the deadline; or, as soon as a value is `hopeless`, with those hosts alone: for the
+    others nothing is said yet, and whoever brings hosts back goes on waiting for them.
     """
     clock = crew.site.clock
     began_ns = clock.monotonic_ns()
@@ -36,6 +38,7 @@ def settle(
     pending = list(wave)
     while True:
         renew(crew)
+        strike_again(crew)
         outcomes = poll(pending)
         failures = _left(outcomes, open_point)
         for name in pending:
@@ -44,8 +47,10 @@ def settle(
         if not pending:
             return
         crew.raise_stops(failures)
-        lost = any(isinstance(outcome, Done) and hopeless(outcome.value) for outcome in outcomes.values())
-        if lost or clock.monotonic_ns() >= until_ns:
+        lost = {name: failures[name] for name in pending if isinstance(seen := outcomes[name], Done) and hopeless(seen.value)}
+        if lost:
+            raise PhaseFailed(phase, lost)
+        if clock.monotonic_ns() >= until_ns:
             raise PhaseFailed(phase, failures)
         waited_s = (clock.monotonic_ns() - began_ns) / NS_PER_S
         clock.sleep_s(min(_POLL_MAX_S, max(_POLL_S, waited_s * _PATIENCE)))
