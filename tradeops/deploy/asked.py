@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tradeops.base.digest import digest_bytes
@@ -12,6 +13,7 @@ from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.manifest import Release
 from tradeops.deploy.journal import SETBACK, WARM, Journal, came_to, list_runs
+from tradeops.deploy.plan import Plan
 from tradeops.deploy.site import Releases
 
 SETTLED = (ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK)
@@ -30,24 +32,54 @@ def settled_runs(runs: Path) -> list[tuple[Journal, dict[str, str]]]:
 
 def asked(runs: Path) -> dict[str, str]:
     """Host name -> release that should run there; empty before the first run that ended well."""
-    return next((proved for _, proved in settled_runs(runs) if proved), {})
+    placed = _placed(runs)
+    return placed.releases if placed else {}
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """What should trade, host by host: which release, in which slot; and the hosts that the run left out."""
+
+    releases: dict[str, str]
+    slots: dict[str, str]
+    excluded: tuple[str, ...]
+
+
+def _placed(runs: Path) -> _Placed | None:
+    """By the newest run that ended well; or by one that has cut every host over and keeps the old slots warm: its slots have the
+    token. None before the first of them.
+    """
+    if warm := _warm(runs):
+        plan = warm.plan()
+        return _Placed(dict.fromkeys((part.host for part in plan.hosts), plan.release), _slots(plan), plan.excluded)
+    for journal, proved in settled_runs(runs):
+        if proved:
+            plan = journal.plan()
+            return _Placed(proved, _slots(plan) | journal.slots(), plan.excluded)
+    return None
+
+
+def _slots(plan: Plan) -> dict[str, str]:
+    return {part.host: part.slot for part in plan.hosts}
 
 
 def expected_hosts(
     runs: Path, releases: Releases, bindings: Mapping[str, Envelope], *, overlay: int, flags_off: Mapping[str, int]
 ) -> dict[str, Expected]:
     """What `verify` holds each host against; one that the run left out should run what the others do."""
-    newest = next(((journal, proved) for journal, proved in settled_runs(runs) if proved), None)
-    if newest is None:
+    placed = _placed(runs)
+    if placed is None:
         return {}
-    plan, proved, slots = newest[0].plan(), newest[1], newest[0].slots()
-    most = max(proved.values(), key=list(proved.values()).count)
-    usual = max(slots.values(), key=list(slots.values()).count)
+    most, usual = _usual(placed.releases), _usual(placed.slots)
     return {
-        host: _expected(releases.manifest(release).predicate, release, bindings[host], overlay, flags_off, slots.get(host, usual))
-        for host, release in {**dict.fromkeys(plan.excluded, most), **proved}.items()
+        host: _expected(releases.manifest(release).predicate, release, bindings[host], overlay, flags_off, placed.slots.get(host, usual))
+        for host, release in {**dict.fromkeys(placed.excluded, most), **placed.releases}.items()
         if host in bindings
     }
+
+
+def _usual(found: Mapping[str, str]) -> str:
+    return max(found.values(), key=list(found.values()).count)
 
 
 def _expected(predicate: Release, release: str, binding: Envelope, overlay: int, flags_off: Mapping[str, int], slot: str) -> Expected:
@@ -66,12 +98,17 @@ def warm_run(runs: Path, release: str | None = None) -> Journal | None:
 
     release: what they must run [one release, whichever].
     """
+    newest = _warm(runs)
+    olds = {part.old for part in newest.plan().hosts} if newest else set()
+    return newest if len(olds) == 1 and release in (None, *olds) else None
+
+
+def _warm(runs: Path) -> Journal | None:
     newest = next(iter(reversed(list_runs(runs))), None)
     if newest is None or newest.end() is not None:
         return None
-    phases, olds = {entry.phase for entry in newest.entries()}, {part.old for part in newest.plan().hosts}
-    one = len(olds) == 1 and release in (None, *olds)
-    return newest if one and WARM in phases and SETBACK not in phases else None
+    phases = {entry.phase for entry in newest.entries()}
+    return newest if WARM in phases and SETBACK not in phases else None
 
 
 def release_before(runs: Path, releases: Releases) -> str:

@@ -91,9 +91,9 @@ class Journal:
         return entries[-1] if entries and entries[-1].phase == END else None
 
     def slots(self) -> dict[str, str]:
-        """Of a run that has ended: host -> the slot in which it was proved."""
+        """Of a run that has ended: host -> the slot in which it was proved. A journal of a time with one slot names none."""
         end = self.end()
-        return dict(end.detail["slots"]) if end else {}
+        return dict(end.detail.get("slots", {})) if end else {}
 
     def note(self, phase: str, outcome: str, wall_ns: int, **detail: Any) -> None:
         """Append one line durably. Raises OSError."""

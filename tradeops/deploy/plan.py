@@ -12,6 +12,7 @@ from tradeops.base.errors import Refused
 from tradeops.contracts.agent import Facts
 from tradeops.contracts.codec import encode
 from tradeops.contracts.flags import active_flags
+from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.manifest import Limits, Manifest, Release
 from tradeops.deploy.places import here, other_slot, places, refuse_turns
 from tradeops.deploy.playbook import Cutover, Playbook
@@ -24,16 +25,17 @@ SCHEMA = "tradeops/plan/v1"
 class HostPlan(msgspec.Struct, frozen=True):
     """One host's part. old: the release that it runs now, None when it runs none.  slot: where the release goes.
 
-    active: the slot that trades now.  idle: the release that the other one is linked to, None: none.
+    active: the slot that trades now.  idle: the release that the other one is linked to, None: none.  A plan that names no slots
+    is of a time when every host had one.
     """
 
     host: str
     wave: int
     old: str | None
     binding: str
-    slot: str
-    active: str
-    idle: str | None
+    slot: str = SLOTS[0]
+    active: str = SLOTS[0]
+    idle: str | None = None
 
     @property
     def beside(self) -> str:
