@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from tests.sim.drive import ROLLING, SLOW, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.mishaps import damage
-from tests.sim.world import OperatorDied, World
-from tradeops.base.errors import ExitCode
+from tests.sim.world import OperatorDied, World, make_host
+from tradeops.base.errors import ExitCode, Refused
 from tradeops.contracts.status import MarkKind
-from tradeops.deploy.journal import ending_of, list_runs
+from tradeops.deploy.ending import Ending
+from tradeops.deploy.journal import Journal, ending_of, list_runs
+from tradeops.deploy.site import Site
+from tradeops.deploy.takeup import abort, resume
 
 PHASES = ("lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke", "lease", "resume", "bake", "let-go", "finish")
 
@@ -164,3 +169,20 @@ def test_a_canary_whose_agent_is_gone_is_halted_all_the_same(world: World) -> No
     assert ending and ending.hosts[0].host == "h1"
     assert MarkKind.HALT in [mark.kind for mark in world.truth["h1"].marks]
     assert not world.truth["h1"].trading()
+
+
+@pytest.mark.parametrize("how", [resume, abort])
+def test_a_run_whose_hosts_are_not_the_fleet_s_any_more_is_not_taken_up(world: World, how: Callable[[Site, Journal], Ending]) -> None:
+    """A host that went out of the fleet file, or came into it, in the middle of a run: refused by its name, nothing touched."""
+    die_at(world, "switch")
+    with pytest.raises(OperatorDied):
+        try_deploy(world, world.new, SLOW)
+    world.revive()
+    site, pids = world.site(), world.pids_now()
+    journal = list_runs(site.runs)[-1]
+    for hosts, name in ((site.hosts[:-1], "h8"), ((*site.hosts, make_host("h9")), "h9")):
+        with pytest.raises(Refused, match="other hosts") as caught:
+            how(replace(site, hosts=hosts), journal)
+        assert caught.value.where == name and name in f"{caught.value.what} {caught.value.next}"
+    assert world.pids_now() == pids
+    assert try_abort(world)[0] == ExitCode.PROVED

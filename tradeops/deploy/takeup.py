@@ -44,6 +44,7 @@ def _take_up(site: Site, journal: Journal, past: Past) -> Ending:
     if past.rejected:
         site.quarantine.put(plan.release, run=journal.run, why=past.rejected)
     site = narrow(site, plan.excluded)
+    _refuse_others(site, plan)
     if past.setback is None:
         if plan.approvals:
             authors = site.releases.authors(plan.release, site.policy)
@@ -72,6 +73,18 @@ def _refuse_settled(site: Site, journal: Journal) -> None:
             holds="nothing was touched",
             next="`tradeops rollback` goes back to an earlier release",
         )
+
+
+def _refuse_others(site: Site, plan: Plan) -> None:
+    """The run's hosts must be the fleet's: it can say nothing of one that is in no file any more, nor of one that came since."""
+    now, then = {host.name for host in site.hosts}, {part.host for part in plan.hosts}
+    if now == then:
+        return
+    gone, new = sorted(then - now), sorted(now - then)
+    words = [f"not in the fleet file any more: {', '.join(gone)}"] if gone else []
+    words += [f"not in the run's plan: {', '.join(new)}"] if new else []
+    after = f"put {', '.join(gone)} back into the fleet file until the run has ended" if gone else "take up the run before they are added"
+    raise Refused(f"the run is for other hosts; {'; '.join(words)}", where=", ".join(gone + new), holds="nothing was touched", next=after)
 
 
 def _refuse_strangers(plan: Plan, facts: Mapping[str, Facts]) -> None:
