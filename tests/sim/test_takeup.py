@@ -8,13 +8,16 @@ from functools import partial
 
 import pytest
 
-from tests.sim.drive import ROLLING, SLOW, assert_truth, try_abort, try_deploy, try_resume
+from tests.sim.drive import BLUE_GREEN, ROLLING, SLOW, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.mishaps import damage
 from tests.sim.world import OperatorDied, World, make_host
-from tradeops.base.errors import ExitCode, Refused
+from tradeops.base.errors import ExitCode, Refused, UsageError
 from tradeops.contracts.status import MarkKind
+from tradeops.deploy.asked import expected_hosts
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.journal import Journal, ending_of, list_runs
+from tradeops.deploy.leftout import LeaveOut
+from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import Site
 from tradeops.deploy.takeup import abort, resume
 
@@ -186,3 +189,37 @@ def test_a_run_whose_hosts_are_not_the_fleet_s_any_more_is_not_taken_up(world: W
         assert caught.value.where == name and name in f"{caught.value.what} {caught.value.next}"
     assert world.pids_now() == pids
     assert try_abort(world)[0] == ExitCode.PROVED
+
+
+@pytest.mark.parametrize("book", [SLOW, BLUE_GREEN])
+def test_a_run_whose_host_is_gone_for_good_is_undone_without_it(world: World, book: Playbook) -> None:
+    """D01, promise 5: the board dies in mid-run: the others are brought back and trade; exit 6, the host is out, killed when heard."""
+    die_at(world, "cutover" if book is BLUE_GREEN else "start", after=1)
+    with pytest.raises(OperatorDied):
+        try_deploy(world, world.new, book)
+    world.revive()
+    world.clock.sleep_s(book.lease + 1)
+    gone = world.truth["h8"]
+    gone.faults.add("ssh_refused")
+    assert try_abort(world)[0] == ExitCode.PREFLIGHT
+    site = world.site()
+    journal = list_runs(site.runs)[-1]
+    with pytest.raises(UsageError, match="h9"):
+        abort(site, journal, leave_out=LeaveOut(("h9",), "dead"))
+    world.when("regain", world.die)
+    with pytest.raises(OperatorDied):
+        abort(site, journal, leave_out=LeaveOut(("h8",), "dead"))
+    world.revive()
+    code, ending = try_abort(world)
+    assert (code, ending and ending.own) == (ExitCode.MIXED, ExitCode.PROVED), ending
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    assert {(host.runs(), host.trading()) for name, host in world.truth.items() if name != "h8"} == {(world.old, True)}
+    assert [each.host for each in site.exclusions.standing(world.truth)] == ["h8"]
+    expected = expected_hosts(site.runs, site.releases, site.bindings, overlay=0, flags_off={})
+    assert {want.release for want in expected.values()} == {world.old} and "h8" in expected
+    with pytest.raises(Refused, match="ended well"):
+        resume(site, journal)
+    gone.faults.clear()
+    third = world.release(3)
+    assert try_deploy(world, third)[0] == ExitCode.PROVED
+    assert {host.runs() for host in world.truth.values()} == {third}

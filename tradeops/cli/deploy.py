@@ -47,7 +47,7 @@ def deploy(
     With --exclude it is 6 at best: the hosts that were left out are not proved.
     """
     book = _one_of(playbook, rolling=rolling, canary=canary, blue_green=blue_green)
-    return bring(ctx, release, book, plan=plan, leave_out=_leave_out(ctx, exclude, reason))
+    return bring(ctx, release, book, plan=plan, leave_out=who_is_out(ctx, exclude, reason))
 
 
 def bring(
@@ -97,7 +97,7 @@ def rollback(
     from tradeops.deploy.rollback import rollback as take_back
 
     c = context(ctx)
-    leave_out = _leave_out(ctx, exclude, reason)
+    leave_out = who_is_out(ctx, exclude, reason)
     target = c.store.get(to).id if to else release_before(c.fleet.state.runs, c.store)
     progress = run_progress(c, "rollback")
     site = c.site(progress)
@@ -110,7 +110,7 @@ def rollback(
         c.ssh.close()
 
 
-def _leave_out(ctx: typer.Context, exclude: list[str] | None, reason: str) -> LeaveOut | None:
+def who_is_out(ctx: typer.Context, exclude: list[str] | None, reason: str) -> LeaveOut | None:
     """The hosts to leave out, and why. Raises UsageError for a host that there is not, and for one without the other."""
     from tradeops.deploy.leftout import LeaveOut
 

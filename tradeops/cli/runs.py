@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tradeops.base.digest import short
 from tradeops.cli.ending import ending_report, journal_table
-from tradeops.cli.options import context
+from tradeops.cli.options import Exclude, Why, context
 from tradeops.cli.report import NO, YES, Report, table, when
 
 if TYPE_CHECKING:
@@ -72,11 +73,12 @@ def resume(ctx: typer.Context, run: Run) -> Report:
 
 
 @runs.command("abort")
-def abort(ctx: typer.Context, run: Run) -> Report:
-    """End a run that died or was held: every host back on what it ran before, proved."""
+def abort(ctx: typer.Context, run: Run, exclude: Exclude = None, reason: Why = "") -> Report:
+    """End a run that died or was held: every host back on what it ran before, proved. With --exclude it ends with 6 at best."""
+    from tradeops.cli.deploy import who_is_out
     from tradeops.deploy.takeup import abort as undo
 
-    return _take_up(ctx, "runs abort", run, undo)
+    return _take_up(ctx, "runs abort", run, partial(undo, leave_out=who_is_out(ctx, exclude, reason)))
 
 
 def _take_up(ctx: typer.Context, command: str, run: str, how: Callable[[Site, Journal], Ending]) -> Report:

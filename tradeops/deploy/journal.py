@@ -19,7 +19,7 @@ from tradeops.deploy.plan import Plan
 from tradeops.deploy.playbook import Playbook, read_playbook
 
 _JOURNAL_BYTES_MAX = 64 << 20
-END, OWN, SETBACK, WARM = "end", "own", "setback", "warm"
+END, OWN, PUT_OUT, SETBACK, WARM = "end", "own", "put-out", "setback", "warm"
 
 
 class Journal:
@@ -64,9 +64,11 @@ class Journal:
         return self.folder.name
 
     def plan(self) -> Plan:
-        """Raises UsageError when it does not decode."""
+        """Without the hosts that were put out since. Raises UsageError when it does not decode."""
         path = self.folder / "plan.json"
-        return decode(read_bounded(path, _JOURNAL_BYTES_MAX), Plan, source=str(path))
+        drawn = decode(read_bounded(path, _JOURNAL_BYTES_MAX), Plan, source=str(path))
+        out = [name for entry in self.entries() if entry.phase == PUT_OUT for name in entry.detail["hosts"]]
+        return drawn.without(out) if out else drawn
 
     def playbook(self) -> Playbook:
         """The playbook as it was when the run began. Raises ConfigError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
 import msgspec
@@ -114,6 +114,13 @@ class Plan(msgspec.Struct, frozen=True):
     def waves(self) -> int:
         """How many waves there are."""
         return 1 + max(part.wave for part in self.hosts)
+
+    def without(self, names: Collection[str]) -> Plan:
+        """The same for the hosts that are left when these are put out in the middle of it."""
+        steps = [msgspec.structs.replace(step, reached=tuple(name for name in step.reached if name not in names)) for step in self.steps]
+        hosts = tuple(part for part in self.hosts if part.host not in names)
+        excluded = tuple(dict.fromkeys((*self.excluded, *names)))
+        return msgspec.structs.replace(self, steps=tuple(steps), hosts=hosts, excluded=excluded)
 
     def part(self, host: str) -> HostPlan:
         """One host's part."""

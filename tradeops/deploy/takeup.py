@@ -13,8 +13,8 @@ from tradeops.contracts.agent import Facts
 from tradeops.deploy.asked import settled_runs
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.ending import Ending, Setback
-from tradeops.deploy.journal import Journal, list_runs
-from tradeops.deploy.leftout import narrow
+from tradeops.deploy.journal import PUT_OUT, SETBACK, Journal, list_runs
+from tradeops.deploy.leftout import LeaveOut, narrow, put_out, without
 from tradeops.deploy.past import Past, past_of
 from tradeops.deploy.places import here
 from tradeops.deploy.plan import Plan
@@ -32,10 +32,26 @@ def resume(site: Site, journal: Journal) -> Ending:
     return _take_up(site, journal, past_of(journal))
 
 
-def abort(site: Site, journal: Journal) -> Ending:
-    """Every host of the run back on its old release, proved: exit 0. Any that is not: exit 6, named. Raises as `resume`."""
+def abort(site: Site, journal: Journal, *, leave_out: LeaveOut | None = None) -> Ending:
+    """Every host of the run back on its old release, proved: exit 0. Any that is not: exit 6, named. Raises as `resume`.
+
+    leave_out: hosts that are gone: killed, now or when they are heard, and the others brought back; it does not end with 0 then.
+    """
     undone = Setback("the run", {site.person: "aborted"}, ExitCode.PROVED)
-    return _take_up(site, journal, replace(past_of(journal), setback=undone))
+    past = replace(past_of(journal), setback=undone)
+    if leave_out:
+        _refuse_settled(site, journal)
+        _put_out(site, journal, undone, leave_out)
+    return _take_up(site, journal, past)
+
+
+def _put_out(site: Site, journal: Journal, undone: Setback, leave_out: LeaveOut) -> None:
+    """These hosts are the run's no longer, and it goes back from here on: so too for whoever takes it up after this one."""
+    without(site, (*journal.plan().excluded, *leave_out.hosts))
+    put_out(narrow(site, leave_out.hosts), leave_out.reason)
+    now_ns = site.clock.wall_ns()
+    journal.note(SETBACK, undone.phase, now_ns, causes=undone.causes, exit_code=int(undone.code))
+    journal.note(PUT_OUT, leave_out.reason, now_ns, hosts=list(leave_out.hosts))
 
 
 def _take_up(site: Site, journal: Journal, past: Past) -> Ending:
@@ -83,7 +99,9 @@ def _refuse_others(site: Site, plan: Plan) -> None:
     gone, new = sorted(then - now), sorted(now - then)
     words = [f"not in the fleet file any more: {', '.join(gone)}"] if gone else []
     words += [f"not in the run's plan: {', '.join(new)}"] if new else []
-    after = f"put {', '.join(gone)} back into the fleet file until the run has ended" if gone else "take up the run before they are added"
+    after = "take up the run before they are added"
+    if gone:
+        after = f'put {", ".join(gone)} back into the fleet file, then `tradeops runs abort RUN --exclude {gone[0]} --reason "..."`'
     raise Refused(f"the run is for other hosts; {'; '.join(words)}", where=", ".join(gone + new), holds="nothing was touched", next=after)
 
 

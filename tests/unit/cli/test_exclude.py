@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.sim.world import OperatorDied
 from tests.support.console import Console
 from tradeops.base.errors import ExitCode
+from tradeops.contracts.agent import AgentVerb
 
 OUT = ("--exclude", "h8", "--reason", "the board is dead")
 
@@ -54,3 +58,19 @@ def test_what_is_left_out_is_said_whole(console: Console) -> None:
     four = [word for name in ("h5", "h6", "h7", "h8") for word in ("--exclude", name)]
     assert console.run("deploy", release, *four, "--reason", "x").code == ExitCode.REFUSED
     assert len(console.trading()) == 8
+
+
+def test_a_run_is_undone_without_its_dead_host(console: Console) -> None:
+    """Whoever died in mid-run, and a board with it: the others are back on what they ran, exit 6; a reason and a host belong together."""
+    release = console.new_release(2)
+    console.world.dies_at = AgentVerb.START
+    with pytest.raises(OperatorDied):
+        console.run("deploy", release)
+    console.world.revive()
+    console.world.truth["h8"].faults.add("ssh_refused")
+    run = console.run("runs", "list", "--json").document["runs"][0]["run"]
+    assert console.run("runs", "abort", run).code == ExitCode.PREFLIGHT
+    assert console.run("runs", "abort", run, "--exclude", "h8").code == ExitCode.USAGE
+    said = console.run("runs", "abort", run, *OUT, "--json")
+    assert said.code == ExitCode.MIXED and said.document["hosts"][0]["problem"].startswith("excluded by operator-1 until ")
+    assert len(console.trading()) == 8 and console.run("runs", "show", run).code == ExitCode.PROVED
