@@ -7,10 +7,15 @@ from functools import partial
 import pytest
 
 from tests.sim.drive import BLUE_GREEN, ROLLING, assert_truth, try_abort, try_deploy, try_resume
+from tests.sim.host import SimHost
 from tests.sim.mishaps import trip
 from tests.sim.turns import NEW_SLOT, OLD_SLOT, dead, whole
 from tests.sim.world import OperatorDied, World
+from tradeops.base.clock import NS_PER_MS
 from tradeops.base.errors import ExitCode, Refused, TradeopsError
+from tradeops.contracts.directive import Directive, DirectiveReply, Verb
+from tradeops.contracts.envelope import Envelope
+from tradeops.contracts.status import Status
 from tradeops.deploy import run
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.journal import list_runs
@@ -135,6 +140,34 @@ def test_a_host_trades_until_its_old_slot_stands_by(world: World) -> None:
     world.truth["h2"].guard.clear()
     assert try_abort(world)[0] == ExitCode.PROVED
     whole(world, world.old, OLD_SLOT)
+
+
+def test_slots_that_take_a_while_are_waited_for_also_where_a_control_has_tripped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A halt that was there before the token moved says nothing of the slot that takes over."""
+    due: dict[str, int] = {}
+    direct, turn, status = SimHost.direct, SimHost.turn, SimHost.status
+
+    def told(host: SimHost, directive: Directive, envelope: Envelope) -> DirectiveReply:
+        if directive.verb is Verb.ACTIVATE:
+            due[host.name] = host.clock.monotonic_ns() + 300 * NS_PER_MS
+        return direct(host, directive, envelope)
+
+    def turned(host: SimHost) -> None:
+        if due.get(host.name, 0) <= host.clock.monotonic_ns():
+            turn(host)
+
+    def said(host: SimHost) -> Status:
+        host.turn()
+        return status(host)
+
+    for name, slow in (("direct", told), ("turn", turned), ("status", said)):
+        monkeypatch.setattr(SimHost, name, slow)
+    world.when("warm", partial(trip, world.truth["h2"]))
+    code, ending = try_deploy(world, world.new, BLUE_GREEN)
+    assert code == ExitCode.MIXED and ending, ending
+    assert [(end.host, "reconciliation" in end.problem) for end in ending.hosts if end.problem] == [("h2", True)]
+    assert {name for name, host in world.truth.items() if not host.trading()} == {"h2"}
+    assert {(host.runs(), host.active, len(host.writers())) for host in world.truth.values()} == {(world.old, OLD_SLOT, 1)}
 
 
 def test_a_rollback_to_slots_that_died_touches_nothing_unless_all_can_be_started(world: World) -> None:

@@ -94,8 +94,9 @@ def proved(crew: Crew) -> Ending:
 
 
 def left_beside(crew: Crew, left: Mapping[str, TradeopsError]) -> Ending:
-    """The release trades everywhere; left: hosts where what stands by beside it could not be ended."""
-    title = f"the release trades on all of {len(crew.states)} hosts; on {', '.join(sorted(left))} a standby could not be ended"
+    """The run took nothing back; left: hosts where what stands by beside the release could not be ended."""
+    whole = len(crew.states) - len(left)
+    title = f"{whole} of {len(crew.states)} hosts proved; on {', '.join(sorted(left))} a standby could not be ended"
     causes = {name: error.what for name, error in left.items()}
     return Ending(crew.run, ExitCode.MIXED, title, host_ends(crew, left), f"`tradeops runs resume {crew.run}` ends it", causes)
 
