@@ -20,7 +20,7 @@ from tradeops.lab.state import LabHost, LabState, StateFile
 
 HERE = Path(__file__).parent
 HOSTS = 8
-GROUPS = {"test_runs": "runs", "test_canary": "stops", "test_stops": "stops"}
+GROUPS = {"test_runs": "runs", "test_blue_green": "stops", "test_canary": "stops", "test_stops": "stops"}
 """Test files that share a fleet that trades; the others need bare hosts, or a lab of their own."""
 OLD, NEW, BROKEN = 1, 2, 4
 
