@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import subprocess
+import tempfile
 import urllib.request
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from tests.support.wait import until
 from tradeops.base.errors import ExitCode
 from tradeops.contracts.layout import HostLayout
 from tradeops.lab.fleet_folder import VENUE_PORTS
-from tradeops.trader.follower import Follower
+from tradeops.trader.journal import read_entries
 from tradeops.trader.messages import Happened, Intended, OrderEvent
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
@@ -52,13 +56,15 @@ def playbook(fleet: FleetLab) -> str:
 
 
 def sent(fleet: FleetLab, host: str) -> set[str]:
-    """Ids of the orders that the host's journal holds as sent."""
-    follower, ids = Follower(HostLayout(Path(fleet.root(host))).data), set[str]()
-    while entries := list(follower.new()):
-        ids |= {entry.order.id for entry in entries if isinstance(entry, Intended)}
-        ids -= {entry.order for entry in entries if isinstance(entry, Happened) and entry.event is OrderEvent.WITHHELD}
-    follower.close()
-    return ids
+    """Ids of the orders that the host's journal holds as sent. From a copy: SQLite opens nothing behind /proc/PID/root."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.sqlite"
+        for end in ("", "-wal"):
+            shutil.copy(HostLayout(fleet.root(host)).data / f"journal.sqlite{end}", f"{path}{end}")
+        with closing(sqlite3.connect(path)) as db:
+            entries = [entry for _, entry in read_entries(db, 0, path)]
+    withheld = {entry.order for entry in entries if isinstance(entry, Happened) and entry.event is OrderEvent.WITHHELD}
+    return {entry.order.id for entry in entries if isinstance(entry, Intended)} - withheld
 
 
 def there(fleet: FleetLab, host: str) -> list[str]:
