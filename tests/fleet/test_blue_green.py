@@ -100,7 +100,7 @@ def test_over_and_back_while_it_trades(fleet: FleetLab) -> None:
     assert "was replaced" in ended.out
     assert slots(fleet) == {("blue", old, True, None)} and fleet.pids() == pids
     fleet.must("verify")
-    fleet.must("halt", "--all", "--reason", "to count the orders")
+    fleet.must("halt", "--all", "--count", "8", "--reason", "to count the orders")
     for host in fleet.names():
         ours, theirs = sent(fleet, host) - before[host], Counter(there(fleet, host))
         assert len(ours) > 10, f"{host} hardly traded"
