@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
-from tests.sim.drive import CANARY, ROLLING, SLOW, assert_truth, try_abort, try_deploy, try_resume
+from tests.sim.drive import BLUE_GREEN, CANARY, ROLLING, SLOW, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.mishaps import blind, cut_off, replace_by_image
 from tests.sim.world import World
-from tradeops.base.errors import ExitCode, FlagConflict
+from tradeops.base.clock import NS_PER_S
+from tradeops.base.errors import ExitCode, FlagConflict, Unreachable
+from tradeops.contracts.status import Status
 from tradeops.deploy.rollback import rollback
 from tradeops.deploy.site import GateProgress, Told
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import Failed, Outcome
 
 GOOD = {ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK}
+LONG: dict[str, dict[str, Any]] = {
+    "bake": {"steps": (SLOW.steps[0].model_copy(update={"bake": 600.0}), *SLOW.steps[1:])},
+    "warm": {"cutover": BLUE_GREEN.cutover and BLUE_GREEN.cutover.model_copy(update={"warm": 600.0})},
+}
+"""Waits of ten minutes."""
 PHASES = ("lock", "stage", "drain", "stop", "switch", "start", "prove", "lease", "resume", "finish")
 
 
@@ -121,3 +131,49 @@ def test_a_journal_that_the_target_cannot_read_is_not_gone_back_to(world: World)
     with pytest.raises(FlagConflict, match="journal is of version 2"):
         rollback(world.site(), world.old, ROLLING)
     assert world.pids_now() == pids
+
+
+@pytest.mark.parametrize("fault", ["guard", "trader"])
+@pytest.mark.parametrize("phase", ["bake", "warm"])
+def test_a_host_that_falls_silent_while_the_run_waits_is_no_good_host(world: World, phase: str, fault: str) -> None:
+    """Promise 1: unknown ages into a failure, half a minute later and not when the wait of ten is over."""
+    book = (BLUE_GREEN if phase == "warm" else SLOW).model_copy(update=LONG[phase])
+    host = world.truth["h1"]
+    times: list[float] = []
+
+    def note() -> None:
+        times.append(world.clock.monotonic_ns() / NS_PER_S)
+
+    def silent() -> None:
+        note()
+        world.when("regain", note)
+        if fault == "guard":
+            host.faults.add("guard_dead")
+        else:
+            host.slow_s = 1e6
+
+    world.when(phase, silent)
+    code, ending = try_deploy(world, world.new, book)
+    assert code not in GOOD and ending and ending.title.startswith("bake failed on h1"), ending
+    assert book.deadlines.prove <= times[1] - times[0] < book.deadlines.prove + 20
+
+
+def test_a_host_that_is_heard_again_in_time_has_done_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard that is restarted again and again: silences with a word in between are not one."""
+    ask, away_s = world.statuses, range(0)
+
+    def flaky(hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Status]]:
+        answers, now_s = ask(hosts, deadline_s=deadline_s), world.clock.monotonic_ns() // NS_PER_S
+        if now_s in away_s and now_s % 40 < 20:
+            answers["h1"] = Failed(Unreachable("connection refused", where="h1"))
+        return answers
+
+    def begin() -> None:
+        nonlocal away_s
+        now_s = world.clock.monotonic_ns() // NS_PER_S
+        away_s = range(now_s, now_s + 500)
+
+    monkeypatch.setattr(world, "statuses", flaky)
+    world.when("bake", begin)
+    assert try_deploy(world, world.new, SLOW.model_copy(update=LONG["bake"]))[0] == ExitCode.PROVED
+    assert away_s

@@ -67,7 +67,7 @@ class HostState:
     release, or the token with its slot.  beside: a process may live in the slot that did not trade; standing: of the new release,
     from an earlier session of this run.  cold: the slot that was taken over from died in its warm time.  there: proved on the new
     release by an earlier session.  before: processes that must not be the proved one.  marks, kills: ids known when the run began.
-    proved: release proved to run, in `slot`.
+    proved: release proved to run, in `slot`.  silent_ns: since when nothing is heard, and when that was last looked for.
     """
 
     host: Host
@@ -88,6 +88,7 @@ class HostState:
     proved: str | None = None
     slot: str = ""
     trading: bool = False
+    silent_ns: tuple[int, int] | None = None
 
     @property
     def open(self) -> bool:

@@ -77,7 +77,7 @@ def judge(crew: Crew, number: int, gate: GateSpec, past: Past | None) -> Past | 
     """
     step = crew.plan.steps[number]
     says = f"step {number + 1} ({step.says})"
-    look = partial(refuse_odd, crew, step.reached)
+    look = partial(refuse_odd, crew, step.reached, judged=True)
     trial = Trial(str(number), says, spec_of(gate, step), arms_of(crew, number), step.bake_s, look)
     after = decide(crew, trial, past)
     phases.smoke(crew, step.reached)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tradeops.base.clock import NS_PER_S
 from tradeops.base.digest import short
 from tradeops.base.errors import TradeopsError
 from tradeops.contracts.status import Status
@@ -12,13 +13,32 @@ from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.fleet.outcome import values
 
 BAKE = "bake"
+_GAP_NS = 20 * NS_PER_S
+"""Between two looks of one silence."""
 
 
-def refuse_odd(crew: Crew, names: Sequence[str]) -> None:
-    """Raises PhaseFailed when a host shows a mark that it got since, or another release than the run's."""
-    odd = {name: words for name, status in values(phases.statuses(crew, names)).items() if (words := _odd(crew, name, status))}
+def refuse_odd(crew: Crew, names: Sequence[str], *, judged: bool = False) -> None:
+    """Raises PhaseFailed when a host shows a mark that it got since, another release than the run's, or nothing for as long as a
+    proof is waited for. judged: a gate reads these hosts, and it is for that one to say what silence comes to.
+    """
+    seen = values(phases.statuses(crew, names))
+    odd = {name: words for name in names if (words := _odd(crew, name, seen[name]) if name in seen else "")}
+    odd |= {} if judged else {name: words for name in names if name not in odd and (words := _unheard(crew, name, seen.get(name)))}
     if odd:
         raise PhaseFailed(BAKE, {name: TradeopsError(words, where=name) for name, words in odd.items()})
+
+
+def _unheard(crew: Crew, name: str, status: Status | None) -> str:
+    """For how long a host said nothing, when that is too long: unknown is not well."""
+    state, now_ns = crew.states[name], crew.site.clock.monotonic_ns()
+    if status is not None and (status.vitals or crew.kept):
+        state.silent_ns = None
+        return ""
+    began_ns, last_ns = state.silent_ns or (now_ns, now_ns)
+    state.silent_ns = (now_ns if now_ns - last_ns > _GAP_NS else began_ns, now_ns)
+    silent_s = (now_ns - state.silent_ns[0]) / NS_PER_S
+    who = "its guard" if status is None else "its trader"
+    return f"nothing was heard of {who} for {silent_s:.0f} s" if silent_s >= crew.playbook.deadlines.prove else ""
 
 
 def _odd(crew: Crew, name: str, status: Status) -> str:
