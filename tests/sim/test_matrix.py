@@ -10,30 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.sim.drive import assert_truth, try_abort, try_deploy
+from tests.sim.mishaps import LASTING, LOST
 from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode
 
 SEEDS = int(os.environ.get("TRADEOPS_SOAK_SEEDS", "40"))
 PHASES = ("lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke", "resume", "finish")
-LASTING = (
-    "ssh_refused",
-    "ssh_hang",
-    "lying_copy",
-    "lying_switch",
-    "survivor",
-    "hidden_survivor",
-    "flipped_byte",
-    "removed_present",
-    "disk_full",
-    "read_only",
-    "guard_dead",
-    "guard_hang",
-    "lying_guard",
-    "feed_dead",
-    "orders_stuck",
-    "does_not_start",
-)
-LOST = ("lost_lock", "lost_receive", "lost_assemble", "lost_stop", "lost_switch", "lost_start", "lost_prove", "lost_unlock")
 
 
 def _begin(tmp_path: Path, seed: int) -> tuple[World, str, str, dict[str, int]]:
