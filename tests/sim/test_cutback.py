@@ -7,15 +7,10 @@ from functools import partial
 import pytest
 
 from tests.sim.drive import BLUE_GREEN, ROLLING, assert_truth, try_abort, try_deploy, try_resume
-from tests.sim.host import SimHost
 from tests.sim.mishaps import trip
 from tests.sim.turns import NEW_SLOT, OLD_SLOT, dead, whole
 from tests.sim.world import OperatorDied, World
-from tradeops.base.clock import NS_PER_MS
 from tradeops.base.errors import ExitCode, Refused, TradeopsError
-from tradeops.contracts.directive import Directive, DirectiveReply, Verb
-from tradeops.contracts.envelope import Envelope
-from tradeops.contracts.status import Status
 from tradeops.deploy import run
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.journal import list_runs
@@ -142,26 +137,10 @@ def test_a_host_trades_until_its_old_slot_stands_by(world: World) -> None:
     whole(world, world.old, OLD_SLOT)
 
 
-def test_slots_that_take_a_while_are_waited_for_also_where_a_control_has_tripped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_that_take_a_while_are_waited_for_also_where_a_control_has_tripped(world: World) -> None:
     """A halt that was there before the token moved says nothing of the slot that takes over."""
-    due: dict[str, int] = {}
-    direct, turn, status = SimHost.direct, SimHost.turn, SimHost.status
-
-    def told(host: SimHost, directive: Directive, envelope: Envelope) -> DirectiveReply:
-        if directive.verb is Verb.ACTIVATE:
-            due[host.name] = host.clock.monotonic_ns() + 300 * NS_PER_MS
-        return direct(host, directive, envelope)
-
-    def turned(host: SimHost) -> None:
-        if due.get(host.name, 0) <= host.clock.monotonic_ns():
-            turn(host)
-
-    def said(host: SimHost) -> Status:
-        host.turn()
-        return status(host)
-
-    for name, slow in (("direct", told), ("turn", turned), ("status", said)):
-        monkeypatch.setattr(SimHost, name, slow)
+    for host in world.truth.values():
+        host.slow_s = 0.3
     world.when("warm", partial(trip, world.truth["h2"]))
     code, ending = try_deploy(world, world.new, BLUE_GREEN)
     assert code == ExitCode.MIXED and ending, ending
@@ -177,7 +156,7 @@ def test_a_rollback_to_slots_that_died_touches_nothing_unless_all_can_be_started
         world.truth[name].slots[OLD_SLOT].process = None
     world.truth["h3"].damaged = world.old
     pids, site = world.pids_now(), world.site()
-    with pytest.raises(Refused, match="h3: its release is not whole"):
+    with pytest.raises(Refused, match="h3: its release is damaged"):
         rollback(site, world.old, ROLLING)
     assert world.pids_now() == pids and all(host.trading() for host in world.truth.values())
     world.truth["h3"].damaged = None

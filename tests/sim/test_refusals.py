@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.sim.drive import ROLLING, try_abort, try_deploy
-from tests.sim.world import FLEET, OperatorDied, World
-from tradeops.base.errors import ExitCode, Refused, UsageError
+from tests.sim.world import FLEET, OperatorDied, SimReleases, World
+from tradeops.base.errors import ExitCode, Refused, SignatureInvalid, UsageError
 from tradeops.contracts.directive import ALL_HOSTS, Verb
+from tradeops.contracts.policy import Policy
 from tradeops.contracts.status import Mark, MarkKind
 from tradeops.deploy.asked import release_before
-from tradeops.deploy.deploy import deploy
+from tradeops.deploy.deploy import deploy, plan
 from tradeops.deploy.journal import list_runs
 from tradeops.deploy.rollback import rollback
 from tradeops.deploy.takeup import abort
@@ -67,6 +69,21 @@ def test_abort_does_not_touch_hosts_that_run_something_else(world: World) -> Non
     world.revive()
     world.truth["h4"].tampered(world.release(9))
     assert try_abort(world)[0] == ExitCode.REFUSED
+
+
+def test_a_release_that_nobody_entitled_signed_is_not_even_planned(world: World) -> None:
+    """A05: refused on the operator's machine, before a host is asked for anything."""
+
+    class Unsigned(SimReleases):
+        def authors(self, release: str, policy: Policy) -> tuple[str, ...]:
+            raise SignatureInvalid("the release carries no signature", where=release)
+
+    new = world.release(3)
+    site, before = dataclasses.replace(world.site(), releases=Unsigned(world.manifests)), len(world.seen)
+    for act in (plan, deploy):
+        with pytest.raises(SignatureInvalid):
+            act(site, new, ROLLING)
+    assert len(world.seen) == before
 
 
 def test_a_second_rollback_does_not_go_forward(world: World) -> None:

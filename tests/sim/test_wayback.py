@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
 import pytest
 
 from tests.sim.drive import BLUE_GREEN, CANARY, ROLLING, assert_truth, try_deploy
 from tests.sim.mishaps import damage, trip
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, PreflightFailed, Refused
+from tradeops.contracts.agent import Proof
+from tradeops.deploy import wayback
 from tradeops.deploy.deploy import deploy, plan
 
 
@@ -68,6 +71,14 @@ def test_a_host_that_runs_what_its_link_does_not_lead_to(world: World) -> None:
     world.truth["h3"].slot.linked = other
     assert any("h3" in risk and "not known" in risk for risk in plan(world.site(), world.new, ROLLING).risks)
     assert try_deploy(world, world.new)[0] == ExitCode.REFUSED
+
+
+def test_files_that_could_not_be_compared_are_not_taken_for_whole() -> None:
+    """D13: an agent that hashed nothing has found nothing wrong."""
+    proof = Proof("blue", "sha256:1", None, "active", None, (), 0, (), (), None, None, 0)
+    assert "no file of it was hashed" in wayback.damage(proof)
+    assert wayback.damage(msgspec.structs.replace(proof, files_checked=9)) == ""
+    assert wayback.damage(msgspec.structs.replace(proof, files_checked=9, bad_files=("a", "b"))) == "damaged there: a and 1 more"
 
 
 def nth(world: World, phase: str, n: int, act: Callable[[], None]) -> None:

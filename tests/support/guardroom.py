@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,10 @@ class GuardRoom:
 
 
 @contextlib.asynccontextmanager
-async def guarding(folder: Path, venue: VenueUnderTest | None, *, clock: Clock | None = None) -> AsyncIterator[GuardRoom]:
-    """A guard of host-1, armed, connected to `venue` as account acc-1."""
+async def guarding(
+    folder: Path, venue: VenueUnderTest | None, *, clock: Clock | None = None, held: Mapping[str, int] | None = None
+) -> AsyncIterator[GuardRoom]:
+    """A guard of host-1, armed, connected to `venue` as account acc-1. held: what the trader has when the guard starts."""
     venues: tuple[Venue, ...] = ()
     if venue is not None:
         venues = (Venue("sim", venue.url("orders"), venue.url("market_data"), venue.url("drop_copy"), "acc-1"),)
@@ -93,7 +95,7 @@ async def guarding(folder: Path, venue: VenueUnderTest | None, *, clock: Clock |
     pid = os.getpid()
     identity = Identity("trader", RELEASE, digest_bytes(encode(host.binding())), 0, "blue", pid, start_ticks(pid) or 0, 1, {})
     vitals = Vitals(identity, 0, "ready", 0, 0, 0, 0, {"sim": "up"}, {"sim": 1}, {}, {"signals_total": 0}, {}, {}, {"order_value": 1})
-    room = GuardRoom(host, guard, vitals)
+    room = GuardRoom(host, guard, msgspec.structs.replace(vitals, positions=dict(held or {})))
     tasks = [asyncio.create_task(guard.run()), asyncio.create_task(room.beat())]
     try:
         await until(lambda: all(desk.ready and not desk.problems for desk in guard.desks.values()) and bool(guard.desks) == bool(venues))

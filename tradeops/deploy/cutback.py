@@ -18,7 +18,7 @@ from tradeops.deploy.crew import Crew
 from tradeops.deploy.cutover import PROVE
 from tradeops.deploy.phases import CAME, GOES
 from tradeops.deploy.places import lives
-from tradeops.deploy.settle import settle, words
+from tradeops.deploy.settle import settle, unproved
 from tradeops.deploy.token import give_token, stand_down
 from tradeops.deploy.traffic import divert
 from tradeops.fleet.outcome import Outcome, values
@@ -54,8 +54,7 @@ def _hand_back(crew: Crew, names: Sequence[str], left: dict[str, TradeopsError])
     def prove(some: Sequence[str]) -> None:
         waiting = [name for name in some if name not in handed]
         with crew.phase(PROVE, waiting):
-            point = lambda _, found: words(open_findings(found))  # noqa: E731 as short as what it says
-            settle(crew, PROVE, waiting, poll, point, deadline_s=crew.playbook.deadlines.prove, hopeless=phases.is_gone)
+            settle(crew, PROVE, waiting, poll, unproved, deadline_s=crew.playbook.deadlines.prove, hopeless=phases.is_gone)
 
     attempt(cold, prove, attempt(cold, partial(_warm, crew), names))
     attempt({}, partial(stand_down, crew), list(cold))

@@ -9,7 +9,6 @@ from functools import partial
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import TradeopsError
-from tradeops.checks.finding import open_findings
 from tradeops.checks.smoke import smoke_standby
 from tradeops.contracts.status import Status
 from tradeops.deploy import phases
@@ -20,7 +19,7 @@ from tradeops.deploy.locks import lease, regain
 from tradeops.deploy.past import Past, note_shadowed
 from tradeops.deploy.phases import GOES
 from tradeops.deploy.playbook import Shadow
-from tradeops.deploy.settle import settle, words
+from tradeops.deploy.settle import settle, unproved
 from tradeops.deploy.token import give_token
 from tradeops.deploy.traffic import divert, give_back
 from tradeops.deploy.watching import refuse_odd
@@ -66,12 +65,11 @@ def prove_standby(crew: Crew, wave: Sequence[str]) -> None:
     with crew.phase(PROVE, wave):
         for files in (False, True):
             poll = partial(phases.prove_once, crew, expected=crew.expected_beside, files=files)
-            point = lambda _, found: words(open_findings(found))  # noqa: E731 as short as what it says
-            settle(crew, PROVE, wave, poll, point, deadline_s=crew.playbook.deadlines.prove, hopeless=phases.is_gone)
+            settle(crew, PROVE, wave, poll, unproved, deadline_s=crew.playbook.deadlines.prove, hopeless=phases.is_gone)
 
 
 def _fitness(crew: Crew, name: str, status: Status) -> str:
-    return words(open_findings(smoke_standby(name, status, crew.plan.part(name).slot)))
+    return unproved(name, smoke_standby(name, status, crew.plan.part(name).slot))
 
 
 def _try(crew: Crew, shadow: Shadow) -> None:

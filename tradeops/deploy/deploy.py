@@ -73,6 +73,7 @@ def outlook(estimates: Sequence[tuple[str, Estimate]]) -> tuple[str, ...]:
 
 
 def _prepare(site: Site, release: str, playbook: Playbook) -> tuple[dict[str, AgentSession], Plan, dict[str, Facts]]:
+    site.releases.authors(release, site.policy)  # signed by nobody who may: nothing is planned (A05)
     sessions = open_all(site, playbook)
     try:
         seen = survey(site, sessions, playbook)

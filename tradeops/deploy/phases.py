@@ -7,7 +7,7 @@ from functools import partial
 from operator import attrgetter
 
 from tradeops.base.errors import MixedFleet
-from tradeops.checks.finding import Finding, Verdict, open_findings
+from tradeops.checks.finding import Finding, Verdict
 from tradeops.checks.proof import PROCESS, Expected, prove_host
 from tradeops.checks.smoke import kills_on, smoke_host
 from tradeops.contracts.agent import AgentVerb, Proof, Stopped
@@ -18,7 +18,7 @@ from tradeops.deploy.crew import Crew, KillArrived, PhaseFailed, as_envelope
 from tradeops.deploy.leftout import strike_again
 from tradeops.deploy.locks import confirm, lease, not_taken, renew
 from tradeops.deploy.plan import HostPlan, binding_of
-from tradeops.deploy.settle import settle, words
+from tradeops.deploy.settle import settle, unproved
 from tradeops.deploy.traffic import divert, give_back
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome, errors, values
@@ -197,7 +197,7 @@ def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) 
     with crew.phase("prove", wave):
         for files in (False, True):
             poll = partial(prove_once, crew, expected=expected, files=files)
-            settle(crew, "prove", wave, poll, lambda _, found: words(open_findings(found)), deadline_s=limit_s, hopeless=is_gone)
+            settle(crew, "prove", wave, poll, unproved, deadline_s=limit_s, hopeless=is_gone)
         for name in wave:
             proved = expected(name)
             crew.states[name].proved, crew.states[name].slot = proved.release, proved.slot
@@ -238,7 +238,7 @@ def smoke(crew: Crew, wave: Sequence[str]) -> None:
             found = values(statuses(crew, names))
             return {name: Done(smoke_host(name, healths.get(name), found.get(name))) for name in names}
 
-        settle(crew, "smoke", wave, poll, lambda _, found: words(open_findings(found)), deadline_s=crew.playbook.deadlines.prove)
+        settle(crew, "smoke", wave, poll, unproved, deadline_s=crew.playbook.deadlines.prove)
 
 
 def resume(crew: Crew, wave: Sequence[str]) -> None:

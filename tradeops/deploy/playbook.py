@@ -171,6 +171,9 @@ def _problems(book: Playbook) -> Iterator[tuple[Key, str]]:
         yield ("gate", "slot"), "what trades is judged here; a standby is judged under `cutover`"
     if book.cutover and book.cutover.shadow.gate.slot != "standby":
         yield ("cutover", "shadow", "gate", "slot"), "write `slot: standby`: the slot in force is not what is tried here"
+    # While a guard waits for proof that a host is clear nobody renews; a third of the lease may be gone by then.
+    if book.cutover and book.lease * 2 / 3 <= book.deadlines.drain + book.deadlines.control:
+        yield ("lease",), "too short for a cutover: two thirds of it must outlast `drain` and `control`, or hosts are held in mid-cutover"
     first = book.steps[0]
     if first.bake and (first.flow is None or fraction(first.flow) > CANARY_FLOW_MAX):
         yield ("steps", 0, "flow"), "a canary takes at most 10% of the fleet's flow (D08)"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tradeops.base.errors import FlagConflict, Refused
-from tradeops.contracts.agent import AgentVerb, Facts, Proof
-from tradeops.contracts.codec import convert
+from tradeops.contracts.agent import Facts, Proof
 from tradeops.deploy.asked import warm_run
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.leftout import LeaveOut, put_out, without
@@ -17,8 +16,7 @@ from tradeops.deploy.preflight import close_all, judge, open_all, survey
 from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
 from tradeops.deploy.takeup import abort
-from tradeops.deploy.wayback import clashes
-from tradeops.fleet.host import Host
+from tradeops.deploy.wayback import clashes, damage, hashed_there
 from tradeops.fleet.outcome import errors, values
 from tradeops.fleet.ports import AgentSession
 
@@ -55,15 +53,8 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
 
 def _refuse_cold(site: Site, plan: Plan, playbook: Playbook, sessions: Mapping[str, AgentSession], facts: Mapping[str, Facts]) -> None:
     """Raises Refused where a slot that was taken over from would have to be started again and what it leads to is not whole."""
-    slots = {part.host: part.active for part in plan.hosts if part.host in facts}
-    cold = [host for host in site.hosts if host.name in slots and not lives(facts[host.name], slots[host.name])]
-    verb_s = playbook.deadlines.verb
-
-    def ask(host: Host) -> Proof:
-        slot = slots[host.name]
-        return convert(sessions[host.name].call(AgentVerb.PROVE, timeout_s=verb_s, slot=slot, release=None, rehash=True), Proof)
-
-    proofs = site.fan_out.run(cold, ask, deadline_s=verb_s)
+    slots = {part.host: part.active for part in plan.hosts if part.host in facts and not lives(facts[part.host], part.active)}
+    proofs = hashed_there(site, sessions, playbook, slots)
     broken = {name: error.what for name, error in errors(proofs).items()}
     broken |= {name: said for name, proof in values(proofs).items() if (said := _unsound(proof, plan.part(name).old))}
     if broken:
@@ -79,9 +70,7 @@ def _refuse_cold(site: Site, plan: Plan, playbook: Playbook, sessions: Mapping[s
 def _unsound(proof: Proof, old: str | None) -> str:
     if proof.linked != old:
         return "its link leads elsewhere"
-    if proof.bad_files or not proof.files_checked:
-        return f"its release is not whole: {', '.join(proof.bad_files[:3]) or 'no file could be compared'}"
-    return ""
+    return f"its release is {words}" if (words := damage(proof)) else ""
 
 
 def refuse_conflicts(site: Site, release: str, facts: Mapping[str, Facts]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.errors import TradeopsError
-from tradeops.checks.finding import Finding
+from tradeops.checks.finding import Finding, open_findings
 from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.deploy.leftout import strike_again
 from tradeops.deploy.locks import renew
@@ -64,6 +64,11 @@ def _left(outcomes: Mapping[str, Outcome[object]], open_point: Callable[..., str
         elif words := open_point(name, outcome.value):
             failures[name] = TradeopsError(words, where=name)
     return failures
+
+
+def unproved(_host: str, findings: Sequence[Finding]) -> str:
+    """What a proof leaves open of a host, for `settle`."""
+    return words(open_findings(findings))
 
 
 def words(findings: Sequence[Finding]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tradeops.base.digest import short
@@ -16,7 +16,7 @@ from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.preflight import fleet_error
 from tradeops.deploy.site import Site
 from tradeops.fleet.host import Host
-from tradeops.fleet.outcome import errors, values
+from tradeops.fleet.outcome import Outcome, errors, values
 from tradeops.fleet.ports import AgentSession
 from tradeops.release.flags import conflicts, journal_conflict
 
@@ -44,7 +44,10 @@ def see_way_back(site: Site, sessions: Mapping[str, AgentSession], playbook: Pla
     One that runs another release than its link leads to has a way back of which nothing is known: a risk, as is a clash.
     """
     olds = {name: old for name, fact in facts.items() if (old := here(fact)) not in (None, release)}
-    proofs = _proofs(site, sessions, playbook, [host for host in site.hosts if host.name in olds], facts)
+    outcomes = hashed_there(site, sessions, playbook, {name: facts[name].active for name in olds})
+    if failures := errors(outcomes):
+        raise fleet_error("did not prove what they run", failures, len(facts))
+    proofs = values(outcomes)
     broken = {name: words for name, old in olds.items() if (words := _broken(old or "", facts[name], proofs[name]))}
     if broken:
         raise PreflightFailed(
@@ -67,29 +70,33 @@ def refuse_risks(plan: Plan, digest: str | None) -> None:
         )
 
 
-def _proofs(
-    site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook, hosts: Sequence[Host], facts: Mapping[str, Facts]
-) -> dict[str, Proof]:
+def hashed_there(
+    site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook, slots: Mapping[str, str]
+) -> dict[str, Outcome[Proof]]:
+    """What each of these hosts' agents says of the release that a slot leads to, every file of it hashed. slots: by host."""
     verb_s = playbook.deadlines.verb
 
     def ask(host: Host) -> Proof:
-        slot = facts[host.name].active
+        slot = slots[host.name]
         return convert(sessions[host.name].call(AgentVerb.PROVE, timeout_s=verb_s, slot=slot, release=None, rehash=True), Proof)
 
-    outcomes = site.fan_out.run(hosts, ask, deadline_s=verb_s)
-    if failures := errors(outcomes):
-        raise fleet_error("did not prove what they run", failures, len(facts))
-    return values(outcomes)
+    return site.fan_out.run([host for host in site.hosts if host.name in slots], ask, deadline_s=verb_s)
+
+
+def damage(proof: Proof) -> str:
+    """What is wrong with the files that were hashed, "" when nothing is. That none could be is no proof that they are whole."""
+    if proof.bad_files:
+        more = f" and {len(proof.bad_files) - 1} more" if len(proof.bad_files) > 1 else ""
+        return f"damaged there: {proof.bad_files[0]}{more}"
+    return "" if proof.files_checked else "not to be compared there: no file of it was hashed"
 
 
 def _broken(old: str, facts: Facts, proof: Proof) -> str:
     """What is wrong with the release that a host runs, as it lies there; "" when nothing is, or nothing is known."""
     if old not in facts.releases:
         return f"{short(old)} is not there any more"
-    if proof.linked == old and proof.bad_files:
-        more = f" and {len(proof.bad_files) - 1} more" if len(proof.bad_files) > 1 else ""
-        return f"{short(old)} is damaged there: {proof.bad_files[0]}{more}"
-    return ""
+    words = damage(proof) if proof.linked == old else ""
+    return f"{short(old)} is {words}" if words else ""
 
 
 def _told(site: Site, release: str, olds: Mapping[str, str | None], proofs: Mapping[str, Proof]) -> WayBack:

@@ -171,6 +171,11 @@ class Guard:
         """Whether the service is not ours: it sends no orders, and may run or not while it is permitted; its keeper stops it."""
         return self.host.identity == "url"
 
+    @property
+    def learning(self) -> tuple[str, ...]:
+        """Symbols whose positions cannot be compared yet."""
+        return self._reconciler.learning
+
     def slot(self) -> Slot:
         """What the active slot is to run."""
         return self.site.slot(self.memory.state.active)
@@ -180,6 +185,7 @@ class Guard:
         self.look()
         slot = self.slot()
         unknown = tuple(f"drop copy of {name}: not connected" for name, desk in self.desks.items() if not desk.ready)
+        unknown += tuple(f"position {symbol}: not compared yet" for symbol in self.learning)
         idle = self.kept and not self.trader.alive and not self._scan_now()
         problem = ("" if idle else watch.unproved(self.trader, slot.wanted())) or self._venues_problem() or self.clock_problem()
         unfit = {name: watch.unfit(trader, self.site.slot(name).wanted()) for name, trader in self.traders.items()}

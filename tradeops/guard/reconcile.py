@@ -16,8 +16,8 @@ BEATS_MIN: Final = 5
 """Fewer beats than that are too few to call it a break (ours; a trader says ten a second)."""
 FRESH_NS: Final = NS_PER_S
 """Vitals older than this are not compared."""
-LEARNING_NS: Final = 10 * NS_PER_S
-"""How long it takes to learn what the trader held before; positions are not compared meanwhile (ours)."""
+LEARNING_NS: Final = 5 * NS_PER_S
+"""How long it takes at least to learn what the trader held before; positions cannot be compared meanwhile (ours)."""
 _APART_KEPT_MAX: Final = 64
 _SETTLED: Final = frozenset({"ready", "halted"})
 
@@ -122,6 +122,8 @@ class Reconciler:
         self._positions: dict[str, _Pair] = {}
         self._held: dict[str, _Held] = {}
         self._memory: object = None
+        self.learning: tuple[str, ...] = ()
+        """Symbols whose positions cannot be compared yet: nothing is known of them, so nothing new may be permitted."""
 
     def measure(
         self, vitals: Vitals | None, filled: Mapping[str, int], working: int | None, memory: object, now_ns: int
@@ -150,4 +152,5 @@ class Reconciler:
             pair.add(now_ns, vitals.beat_ns, said, shown)
             if not pair.met(now_ns):
                 breaks.append(f"position {symbol}: trader {format_units(said)}, drop copy {pair.expected(shown)}")
+        self.learning = tuple(symbol for symbol, held in sorted(self._held.items()) if not held.known(now_ns))
         return tuple(breaks)

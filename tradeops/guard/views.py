@@ -121,7 +121,7 @@ def _guard_checks(guard: Guard) -> tuple[Check, ...]:
     return (
         *every,
         _check("drop copy", not down if guard.desks else None, "; ".join(down) or f"{len(guard.desks)} up"),
-        _check("reconciliation", not guard.breaks if guard.working() is not None else None, "; ".join(guard.breaks) or "no break"),
+        _reconciliation(guard),
         _check("clock", not clock, clock or "within bounds of every venue asked"),
     )
 
@@ -140,6 +140,14 @@ def _path(vitals: Vitals) -> Check:
 
 def _why_not(guard: Guard) -> str:
     return ", ".join(f"{mark.kind} {mark.id}" for mark in guard.memory.state.marks) or "no mark"
+
+
+def _reconciliation(guard: Guard) -> Check:
+    if guard.breaks:
+        return _check("reconciliation", False, "; ".join(guard.breaks))
+    if guard.learning:
+        return _check("reconciliation", None, f"not compared yet: {', '.join(guard.learning)}")
+    return _check("reconciliation", None if guard.working() is None else True, "no break")
 
 
 def _check(name: str, holds: bool | None, detail: str) -> Check:

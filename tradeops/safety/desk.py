@@ -18,8 +18,10 @@ from tradeops.safety.permit import refusals, require_proved
 
 WAIT_MS = 2000
 """How long a guard may wait for its gate to acknowledge before it answers."""
-START_WAIT_MS = 4000
-"""How long it may wait for a trader or venue that is on its way before it refuses to let trading start."""
+START_WAIT_MS = 8000
+"""How long it may wait for a trader or venue that is on its way, or for positions to be compared, before it refuses to let trading
+start.
+"""
 
 
 @dataclass(frozen=True)

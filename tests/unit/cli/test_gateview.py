@@ -17,8 +17,10 @@ def told(ruling: Ruling, *metrics: Evidence) -> GateProgress:
 
 def counted(ruling: Ruling, *, low: float | None = 1.2, high: float | None = 6.0) -> Evidence:
     """Rejects of both arms."""
-    arms = {"canary": Arm(18, 40), "control": Arm(26, 238), "ratio": Bounds(low, high)}
-    return Evidence("reject_ratio", ruling, "in words", **arms, e_value=500.0, fails_at=400.0)  # type: ignore[arg-type]  # each of its own kind
+    arms = Arm(18, 40), Arm(26, 238)
+    return Evidence(
+        "reject_ratio", ruling, "in words", canary=arms[0], control=arms[1], ratio=Bounds(low, high), e_value=500.0, fails_at=400.0
+    )
 
 
 def test_a_metric_is_told_with_both_rates_the_interval_and_the_evidence() -> None:

@@ -58,6 +58,7 @@ def test_a_run_keeps_its_playbook_whole(path: Path) -> None:
         ("steps:\n  - {hosts: true}\n", "x.yml:4", "hosts"),
         ("gate: {slot: standby}\n", "x.yml:3", "judged under"),
         ("cutover:\n  shadow:\n    gate: {}\n", "x.yml:5", "slot: standby"),
+        ("lease: 30s\ncutover: {}\n", "x.yml:3", "too short for a cutover"),
         ("stepz: []\n", "x.yml:3", "stepz"),
         ('blackout:\n  - {since: "09:00", until: "10:00", zone: Mars/Olympus}\n', "x.yml:4", "time zone"),
         ("lease: 5\n", "x.yml:3", "duration"),

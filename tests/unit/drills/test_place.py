@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tradeops.drills import place
+from tradeops.drills.place import new_folder
 
 
 @pytest.fixture
@@ -19,11 +19,10 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "disk"
 
 
-def test_it_lies_in_memory_where_there_is_room(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_lies_in_memory_where_there_is_room(disk: Path, tmp_path: Path) -> None:
     """A new one each time."""
-    monkeypatch.setattr(place, "ROOM_BYTES", 1)
     (tmp_path / "memory").mkdir()
-    one, other = (place.new_folder("demo", tmp_path / "memory") for _ in range(2))
+    one, other = (new_folder("demo", tmp_path / "memory", room_bytes=1) for _ in range(2))
     assert one != other and one.parent == other.parent == tmp_path / "memory"
     assert one.name.startswith("tradeops-demo-")
 
@@ -31,8 +30,7 @@ def test_it_lies_in_memory_where_there_is_room(disk: Path, tmp_path: Path, monke
 @pytest.mark.parametrize("why", ["none", "short", "asked"])
 def test_else_on_disk(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     """No such memory, too little of it, or somebody chose another place."""
-    monkeypatch.setattr(place, "ROOM_BYTES", 1 << 60 if why == "short" else 1)
     if why == "asked":
         monkeypatch.setenv("TMPDIR", str(disk))
     memory = tmp_path / ("nowhere" if why == "none" else ".")
-    assert place.new_folder("demo", memory).parent == disk
+    assert new_folder("demo", memory, room_bytes=1 << 60 if why == "short" else 1).parent == disk

@@ -36,7 +36,7 @@ def test_it_draws_on_the_watched_terminal_and_its_words_are_kept(tmp_path: Path)
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
     """No process is left behind."""
     with Path(os.devnull).open("wb") as nowhere, pytest.raises(subprocess.TimeoutExpired):
-        code = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
+        code = "import os, pathlib, signal; pathlib.Path('pid').write_text(str(os.getpid())); signal.pause()"
         run_on(nowhere.fileno(), [sys.executable, "-c", code], folder=tmp_path, environment=os.environ, timeout_s=2)
     pid = int((tmp_path / "pid").read_text())
     until(lambda: not Path(f"/proc/{pid}").exists(), 5)

@@ -12,6 +12,7 @@ from tradeops.contracts.directive import OrderOutcomes, Scope, Verb
 from tradeops.contracts.status import MarkKind
 from tradeops.guard import views
 from tradeops.guard.exposition import exposition
+from tradeops.safety.desk import START_WAIT_MS
 from tradeops.wire.protocol import Side, Tags
 from tradeops.wire.session import OrderSession
 
@@ -193,6 +194,21 @@ def test_a_hidden_fill_is_a_break_that_halts(tmp_path: Path) -> None:
             room.tell(positions={}, working=0)
             await until(lambda: not room.guard.breaks, 8)
             assert (await room.post(room.host.people.say(Verb.RESUME, ends=(mark.id,)))).accepted
+
+    run(story(), 40)
+
+
+def test_no_permit_before_what_was_held_can_be_compared(tmp_path: Path) -> None:
+    """A guard that starts beside a position knows nothing of it yet: unknown is not clean, and a permit waits for it."""  # K07, R14
+
+    async def story() -> None:
+        async with running() as venue, guarding(tmp_path, venue, held={"ABC": 7_000_000_000}) as room:
+            reply = await room.post(room.host.people.permit(), wait_ms=0)
+            assert reply.code == "reconciliation_break" and "position ABC: not compared yet" in reply.error
+            seen = {check.name: check for check in views.health_of(room.guard).checks}["reconciliation"]
+            assert (seen.verdict, seen.detail) == ("unknown", "not compared yet: ABC")
+            assert (await room.post(room.host.people.permit(), wait_ms=START_WAIT_MS)).accepted
+            assert not room.guard.learning and not room.guard.breaks
 
     run(story(), 40)
 
