@@ -22,6 +22,7 @@ from tests.support.wait import until
 from tradeops.base.errors import ExitCode
 from tradeops.drills.releases import NOISY, SLOW
 from tradeops.gates.evidence import Ruling
+from tradeops.gates.verdict import PEERS
 from tradeops.lab.fleet_folder import VENUE_PORTS
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
@@ -74,7 +75,9 @@ def ask_venue(fleet: FleetLab, path: str, **body: object) -> None:
 
 
 def test_a_good_canary_goes_to_all_hosts(built: FleetLab, fleet: FleetLab) -> None:
-    """D08, D10, D11: four verdicts on real samples; the canary takes 5 %, then 10 % of the flow; the last step has its own past."""
+    """D08, D10, D11: four verdicts on real samples; the canary takes 5 %, then 10 % of the flow; the last step is
+    judged beside those that passed.
+    """
     steps = ({**CANARY, "flow": "5%", "bake": "5s", "events": 30}, {**CANARY, "bake": "5s", "events": 60})
     playbook = write_playbook(
         fleet,
@@ -97,7 +100,7 @@ def test_a_good_canary_goes_to_all_hosts(built: FleetLab, fleet: FleetLab) -> No
     assert [trace.verdict.ruling for trace in seen] == [Ruling.PASS] * 4
     assert caps == [400_000, 800_000] and share(seen[0]) < 1 / 8, "orders that reduce are not capped"
     assert all(trace.verdict.exposure >= trace.verdict.exposure_min and trace.verdict.baked_s >= 5 for trace in seen)
-    assert "own past" in seen[3].verdict.compared
+    assert seen[3].verdict.compared == PEERS
     assert all(host["flow_cap_ppm"] is None for host in fleet.run("status").document["hosts"])
 
 

@@ -15,6 +15,7 @@ from tradeops.contracts.status import MarkKind
 from tradeops.deploy.deploy import plan
 from tradeops.deploy.journal import list_runs
 from tradeops.deploy.playbook import Playbook
+from tradeops.gates.verdict import PEERS
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def after(then: str) -> Playbook:
 
 
 def test_a_good_canary_goes_to_all_hosts(world: World) -> None:
-    """D08, D10, D11: four verdicts, evidence kept and drawn; the last step is judged by its hosts' own past."""
+    """D08, D10, D11: four verdicts, evidence kept and drawn; the last step is judged beside the hosts that passed before it."""
     code, ending = try_deploy(world, world.new, CANARY)
     assert code == ExitCode.PROVED, ending
     assert_truth(world, code, ending, world.old, world.new, world.pids)
@@ -50,7 +51,7 @@ def test_a_good_canary_goes_to_all_hosts(world: World) -> None:
     run = list_runs(world.site().runs)[-1]
     traces = [json.loads((run.folder / f"gate-{step}.json").read_text()) for step in range(4)]
     assert [trace["verdict"]["ruling"] for trace in traces] == ["pass"] * 4
-    assert "own past" in traces[3]["verdict"]["compared"]
+    assert traces[3]["verdict"]["compared"] == PEERS
     assert "error_rate" in (run.folder / "gates.html").read_text()
     assert [row for row in world.ledger.rows if row[0] == "verdict"][:2] == [("verdict", "intent"), ("verdict", "pass")]
 

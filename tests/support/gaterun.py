@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from tests.support.gates import ARMS, CONTROL, Daemon, daemons, reading
 from tradeops.fleet.outcome import Outcome
 from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import Ruling, Verdict
-from tradeops.gates.rounds import Round
 from tradeops.gates.samples import Sample
 from tradeops.gates.spec import GateSpec
 from tradeops.gates.verdict import Gate
@@ -35,11 +34,10 @@ def run(
     arms: Arms = ARMS,
     bake_s: float = BAKE_S,
     change: Change | None = None,
-    past: Sequence[Round] = (),
 ) -> list[Verdict]:
     """A verdict a second until the final one."""
     fleet = daemons(arms)
-    gate = Gate(gate_spec, arms, bake_s=bake_s, now_s=0.0, past=past)
+    gate = Gate(gate_spec, arms, bake_s=bake_s, now_s=0.0)
     verdicts: list[Verdict] = []
     for second in range(int(bake_s + gate_spec.patience) + 2):
         outcomes = reading(fleet, float(second))

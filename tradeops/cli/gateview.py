@@ -25,10 +25,11 @@ _WIDE: Final = 72
 def headline(told: GateProgress) -> str:
     """Who is judged beside whom, how far it is, and how long it takes at the current rate."""
     verdict = told.trace.verdict
-    beside = f"beside {len(told.control)} old" if told.control else "beside their own past"
+    others = len(told.arms.control)
+    beside = "alone" if not others else f"beside {others} that passed" if told.arms.peers else f"beside {others} old"
     left = "" if verdict.needed_s is None or verdict.final else f", about {age(verdict.needed_s)} to go"
     so_far = f"{verdict.exposure:,.0f} of {verdict.exposure_min:,} events, {verdict.baked_s:.0f} of {verdict.bake_s:.0f} s"
-    return f"{named(told.hosts)} {beside}: {so_far}{left}"
+    return f"{named(tuple(told.arms.canary))} {beside}: {so_far}{left}"
 
 
 def one_line(told: GateProgress) -> str:

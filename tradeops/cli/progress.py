@@ -97,7 +97,7 @@ class RunProgress:
         self.verdicts.append(f"gate: {words}")
         for one in told.trace.verdict.metrics:
             state, detail = gateview.case(told, one)
-            self._end(" ".join(told.hosts), f"gate.{one.name}", state, detail, now_ns)
+            self._end(" ".join(told.arms.canary), f"gate.{one.name}", state, detail, now_ns)
 
     def _of_phase(self, told: PhaseProgress, label: str, now_ns: int) -> list[str]:
         if told.state == "begun":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.contracts.units import PPM
-from tradeops.deploy.judging import spec_of
+from tradeops.deploy.judging import arms_of, spec_of
 from tradeops.deploy.plan import Plan
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import Site
@@ -36,15 +36,16 @@ def forecast(site: Site, plan: Plan, playbook: Playbook) -> tuple[tuple[str, Est
             break
         site.clock.sleep_s(playbook.gate.every)
     found = []
-    for step in plan.steps:
+    for number, step in enumerate(plan.steps):
         if step.bake_s:
-            share = _share(step.reached, step.cap_ppm, site.hosts)
-            control = len(step.reached) < len(plan.hosts)
-            found.append((step.says, estimate(spec_of(playbook.gate, step), past, share=share, control=control, bake_s=step.bake_s)))
+            arms = arms_of(plan, number)
+            share = _share(arms.canary, step.cap_ppm, site.hosts)
+            beside = _share(arms.control, step.cap_ppm if arms.peers else None, site.hosts)
+            found.append((step.says, estimate(spec_of(playbook.gate, step), past, share=share, beside=beside, bake_s=step.bake_s)))
     return tuple(found)
 
 
-def _share(reached: Sequence[str], cap_ppm: int | None, hosts: Sequence[Host]) -> float:
+def _share(names: Collection[str], cap_ppm: int | None, hosts: Sequence[Host]) -> float:
     """Of the fleet's exposure, by weight and cap."""
     whole = sum(host.weight for host in hosts)
-    return sum(host.weight for host in hosts if host.name in reached) / whole * (PPM if cap_ppm is None else cap_ppm) / PPM
+    return sum(host.weight for host in hosts if host.name in names) / whole * (PPM if cap_ppm is None else cap_ppm) / PPM

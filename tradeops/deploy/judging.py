@@ -14,12 +14,11 @@ from tradeops.base.errors import TradeopsError
 from tradeops.contracts.codec import decode
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
-from tradeops.deploy.plan import StepPlan
+from tradeops.deploy.plan import Plan, StepPlan
 from tradeops.deploy.site import GateProgress
 from tradeops.deploy.watching import refuse_odd
 from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import Ruling, Trace, Verdict
-from tradeops.gates.past import Past
 from tradeops.gates.report import report
 from tradeops.gates.spec import GateSpec
 from tradeops.gates.verdict import Gate
@@ -47,16 +46,17 @@ def spec_of(gate: GateSpec, step: StepPlan) -> GateSpec:
     return gate.model_copy(update={"min_exposure": max(step.events, 1)})
 
 
-def arms_of(crew: Crew, number: int) -> Arms:
-    """Hosts on the release against those still on what they ran. In the last step nobody is: then its new hosts alone are judged."""
-    plan = crew.plan
+def arms_of(plan: Plan, number: int) -> Arms:
+    """Hosts on the release beside those still on what they ran. In the last step nobody is: then the new ones beside those that have
+    passed, at the same time and on the same market. A step that brings no new hosts when nobody is left on the old is judged alone.
+    """
     reached = plan.steps[number].reached
     control = {part.host: part.old for part in plan.hosts if part.old is not None and part.host not in reached}
     if control:
         return Arms(dict.fromkeys(reached, plan.release), control)
     before = plan.steps[number - 1].reached if number else ()
-    new = [name for name in reached if name not in before] or reached
-    return Arms(dict.fromkeys(new, plan.release))
+    new = [name for name in reached if name not in before]
+    return Arms(dict.fromkeys(new or reached, plan.release), dict.fromkeys(before if new else (), plan.release))
 
 
 @dataclass(frozen=True)
@@ -71,39 +71,34 @@ class Trial:
     look: Callable[[], None]
 
 
-def judge(crew: Crew, number: int, gate: GateSpec, past: Past | None) -> Past | None:
-    """Poll until the verdict on a step is final: returns on PASS, what the control group did meanwhile. past: that of the step
-    before. Raises as `decide`.
-    """
+def judge(crew: Crew, number: int, gate: GateSpec) -> None:
+    """Poll until the verdict on a step is final: returns on PASS. Raises as `decide`."""
     step = crew.plan.steps[number]
     says = f"step {number + 1} ({step.says})"
     look = partial(refuse_odd, crew, step.reached, judged=True)
-    trial = Trial(str(number), says, spec_of(gate, step), arms_of(crew, number), step.bake_s, look)
-    after = decide(crew, trial, past)
+    trial = Trial(str(number), says, spec_of(gate, step), arms_of(crew.plan, number), step.bake_s, look)
+    decide(crew, trial)
     phases.smoke(crew, step.reached)
-    return after
 
 
-def decide(crew: Crew, trial: Trial, past: Past | None = None) -> Past | None:
+def decide(crew: Crew, trial: Trial) -> None:
     """Poll until the verdict is final: returns on PASS. Raises PhaseFailed (phase `gate`), Undecided, KillArrived, Ousted."""
     canary = trial.arms.canary
     with crew.phase(GATE, tuple(canary)):
-        verdict, after = _poll(crew, trial, past)
+        verdict = _poll(crew, trial)
         _record(crew, trial, verdict)
         if verdict.ruling is Ruling.FAIL:
             why = "; ".join(verdict.why)
             raise PhaseFailed(GATE, {name: TradeopsError(why, where=name) for name in canary})
         if verdict.ruling is not Ruling.PASS:
             raise Undecided(verdict.why)
-    return after
 
 
-def _poll(crew: Crew, trial: Trial, past: Past | None) -> tuple[Verdict, Past | None]:
+def _poll(crew: Crew, trial: Trial) -> Verdict:
     clock = crew.site.clock
     spec, arms = trial.spec, trial.arms
     source = crew.site.source_for(spec)
-    gate = Gate(spec, arms, bake_s=trial.bake_s, now_s=_now_s(crew), past=past.rounds if past else ())
-    after = Past(spec, arms.control) if arms.control else None
+    gate = Gate(spec, arms, bake_s=trial.bake_s, now_s=_now_s(crew))
     hosts = crew.hosts(arms.releases)
     watched_s = _now_s(crew) - _WATCH_S + _FIRST_S
     while True:
@@ -111,13 +106,11 @@ def _poll(crew: Crew, trial: Trial, past: Past | None) -> tuple[Verdict, Past | 
         outcomes = source.read(hosts, deadline_s=crew.playbook.deadlines.control)
         look = _now_s(crew) - watched_s >= _WATCH_S
         verdict = gate.feed(outcomes, _now_s(crew), outlook=look)
-        if after:
-            after.feed(outcomes, _now_s(crew))
         if verdict.final:
             trace = gate.trace(_title(crew, trial))
             _show(crew, arms, trace)
             _keep(crew, trial, trace)
-            return verdict, after
+            return verdict
         if look:
             watched_s = _now_s(crew)
             _show(crew, arms, gate.trace(_title(crew, trial)))
@@ -127,7 +120,7 @@ def _poll(crew: Crew, trial: Trial, past: Past | None) -> tuple[Verdict, Past | 
 
 def _show(crew: Crew, arms: Arms, trace: Trace | None) -> None:
     if trace is not None:
-        crew.site.progress(GateProgress(crew.run, tuple(arms.canary), tuple(arms.control), trace))
+        crew.site.progress(GateProgress(crew.run, arms, trace))
 
 
 def _record(crew: Crew, trial: Trial, verdict: Verdict) -> None:

@@ -17,6 +17,7 @@ from tradeops.deploy.exclusion import Exclusions
 from tradeops.deploy.quarantine import Quarantine
 from tradeops.fleet.host import Host
 from tradeops.fleet.ports import Agents, Controls, FanOut, Traffic
+from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import Trace
 from tradeops.gates.sources.choose import source_of
 from tradeops.gates.sources.port import Source
@@ -80,11 +81,10 @@ class PhaseProgress:
 
 @dataclass(frozen=True)
 class GateProgress:
-    """What a gate has seen so far, for the screen. hosts: the canary's.  control: those beside it; none in the last wave."""
+    """What a gate has seen so far, for the screen."""
 
     run: str
-    hosts: tuple[str, ...]
-    control: tuple[str, ...]
+    arms: Arms
     trace: Trace
 
 

@@ -14,7 +14,6 @@ from tradeops.deploy.past import note_passed
 from tradeops.deploy.plan import StepPlan
 from tradeops.deploy.traffic import share_out
 from tradeops.deploy.watching import BAKE, refuse_odd
-from tradeops.gates.past import Past
 
 _POLL_S = 5.0
 
@@ -27,7 +26,6 @@ def advance(crew: Crew, passed: int) -> None:
     free = _free(crew, passed)
     let_go(crew, free)
     before: tuple[str, ...] = ()
-    history: Past | None = None
     for number, step in enumerate(crew.plan.steps):
         if number < passed and set(step.reached) <= set(free):
             before = step.reached
@@ -44,7 +42,7 @@ def advance(crew: Crew, passed: int) -> None:
                 put(crew, new, step.cap_ppm)
         _cap(crew, step.reached, step.cap_ppm)
         if number >= passed:
-            history = _pass(crew, number, step, history)
+            _pass(crew, number, step)
             activation.require_exercised(crew, step)
             note_passed(crew, number)
         if step.cap_ppm is None:
@@ -79,13 +77,13 @@ def _cap(crew: Crew, names: Sequence[str], cap_ppm: int | None) -> None:
         lease(crew, other, cap_ppm)
 
 
-def _pass(crew: Crew, number: int, step: StepPlan, history: Past | None) -> Past | None:
-    """Under the gate, where there is one; else under the smoke checks. What the control group did in the meantime."""
+def _pass(crew: Crew, number: int, step: StepPlan) -> None:
+    """Under the gate, where there is one; else under the smoke checks."""
     gate = crew.playbook.gate
     if gate is not None and step.bake_s:
-        return judge(crew, number, gate, history)
-    bake(crew, step)
-    return None
+        judge(crew, number, gate)
+    else:
+        bake(crew, step)
 
 
 def bake(crew: Crew, step: StepPlan) -> None:

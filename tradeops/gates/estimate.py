@@ -14,9 +14,6 @@ from tradeops.gates.past import Past
 from tradeops.gates.rounds import Delta
 from tradeops.gates.spec import GateSpec, Metric
 
-ALONE_SHARE = 0.5
-"""A last wave is compared with as much of its own past as it has seen since."""
-
 
 class Forecast(msgspec.Struct, frozen=True):
     """One judgement. needed: exposure of the canary until PASS, if it does as the fleet does now.  seconds: at the current rate.
@@ -38,9 +35,9 @@ class Estimate(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def estimate(spec: GateSpec, past: Past, *, share: float, control: bool, bake_s: float) -> Estimate:
-    """past: of the whole fleet as it runs now.  share: of the fleet's exposure that the canary will have.  control: others stay
-    beside it.
+def estimate(spec: GateSpec, past: Past, *, share: float, beside: float, bake_s: float) -> Estimate:
+    """past: of the whole fleet as it runs now.  share: of the fleet's exposure that the canary will have.  beside: that the
+    control group will have; 0 where there is none.
 
     Raises UsageError when a host does not export what the gate asks for, and, unless the playbook says `undecided: hold`, when
     the gate will not decide in the bake's time and the gate's patience.
@@ -56,7 +53,7 @@ def estimate(spec: GateSpec, past: Past, *, share: float, control: bool, bake_s:
         raise UsageError("the fleet was not read twice: the gate's time cannot be reckoned", holds="nothing was touched")
     seconds = past.rounds[-1].end_s - past.rounds[0].start_s
     total = reduce(_plus, [closed.canary for closed in past.rounds])
-    forecasts = tuple(_forecasts(spec, past, total, seconds, share=share, control=control))
+    forecasts = tuple(_forecasts(spec, past, total, seconds, share=share, beside=beside))
     taken_s = share * total.values[spec.exposure] / seconds
     waits = [bake_s, spec.min_exposure / taken_s if taken_s else None, *(one.seconds for one in forecasts)]
     problems = [f"{one.name}: {one.text}" for one in forecasts if one.seconds is None]
@@ -74,17 +71,17 @@ def estimate(spec: GateSpec, past: Past, *, share: float, control: bool, bake_s:
     return Estimate(max(known) if len(known) == len(waits) else None, forecasts, tuple(problems))
 
 
-def _forecasts(spec: GateSpec, past: Past, total: Delta, seconds: float, *, share: float, control: bool) -> Iterator[Forecast]:
+def _forecasts(spec: GateSpec, past: Past, total: Delta, seconds: float, *, share: float, beside: float) -> Iterator[Forecast]:
     for name, metric in spec.metrics.items():
-        for own, demand in demands(name, metric, compared=True).items():
-            yield _forecast(own, metric, demand, spec, past, total, seconds / share, share if control else ALONE_SHARE)
+        for own, demand in demands(name, metric, compared=beside > 0).items():
+            yield _forecast(own, metric, demand, spec, past, total, seconds / share, share / (share + beside))
 
 
 def _forecast(
     name: str, metric: Metric, demand: Demand, spec: GateSpec, past: Past, total: Delta, seconds: float, pair_share: float
 ) -> Forecast:
     """seconds: that the canary takes for what the fleet took in.  pair_share: the canary's of all that is compared."""
-    count = count_of(metric, demand, sorted(past.samples), ())
+    count = count_of(metric, demand, sorted(past.samples))
     count.see(past.samples)
     pair = count.pair(total, None)
     if pair is None:

@@ -8,7 +8,7 @@ from statistics import median
 
 from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import Evidence, Line, Ruling
-from tradeops.gates.rounds import Delta, Round
+from tradeops.gates.rounds import Round
 from tradeops.gates.samples import Sample
 from tradeops.gates.spec import LevelMetric, LimitMetric
 
@@ -38,7 +38,7 @@ class Limit:
             return f"{host}: {value:,.6g} is under the hard limit of {self.metric.at_least:,.6g}"
         return ""
 
-    def add(self, closed: Round, control: Delta | None) -> Line | None:
+    def add(self, closed: Round) -> Line | None:
         """See measures.Measure."""
         worst = min if self.metric.at_most is None else max
         return worst(self._now.values()), median(self._control) if self._control else None
@@ -82,7 +82,7 @@ class Level:
                     f"{host}: {value:,.6g} for {lasted_s:g} s, over the {allowed:,.6g} that the control's {self._median:,.6g} allow"
                 )
 
-    def add(self, closed: Round, control: Delta | None) -> Line | None:
+    def add(self, closed: Round) -> Line | None:
         """See measures.Measure."""
         return max(self._now.values()), self._median
 

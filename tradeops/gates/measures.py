@@ -29,8 +29,8 @@ class Measure(Protocol):
     def see(self, samples: Mapping[str, Sample], now_s: float) -> None:
         """Look at the good samples of a reading, whatever is wrong with others."""
 
-    def add(self, closed: Round, control: Delta | None) -> Line | None:
-        """Take in a round; what both arms showed in it. control: what the canary is compared with.  None: the round was left out."""
+    def add(self, closed: Round) -> Line | None:
+        """Take in a round; what both arms showed in it. None: the round was left out."""
 
     def judge(self, *, outlook: bool) -> Evidence:
         """The ruling now. outlook: bounds and what is still needed too, which cost far more than the ruling."""
@@ -108,9 +108,9 @@ class OverControls(Over):
     def see(self, samples: Mapping[str, Sample]) -> None:
         """Freeze the limit as soon as the control has observed enough."""
         if self.limit_s is None and all(host in samples for host in self.control):
-            self.freeze([samples[host].histograms[self.histogram] for host in self.control])
+            self._freeze([samples[host].histograms[self.histogram] for host in self.control])
 
-    def freeze(self, observed: Sequence[Buckets]) -> None:
+    def _freeze(self, observed: Sequence[Buckets]) -> None:
         """Take the quantile of `observed`, if that is enough."""
         if not observed or any(buckets.upper != observed[0].upper for buckets in observed):
             return
@@ -134,9 +134,9 @@ class Counted:
         """See Measure."""
         self.count.see(samples)
 
-    def add(self, closed: Round, control: Delta | None) -> Line | None:
+    def add(self, closed: Round) -> Line | None:
         """See Measure."""
-        pair = self.count.pair(closed.canary, control)
+        pair = self.count.pair(closed.canary, closed.control)
         if pair is None or not self.judging.add(*pair, closed.end_s - closed.start_s):
             return None
         canary, other = pair
@@ -156,7 +156,7 @@ class NotJudged:
     def see(self, samples: Mapping[str, Sample], now_s: float) -> None:
         """Nothing to see."""
 
-    def add(self, closed: Round, control: Delta | None) -> Line | None:
+    def add(self, closed: Round) -> Line | None:
         """See Measure."""
 
     def judge(self, *, outlook: bool) -> Evidence:
@@ -177,9 +177,9 @@ def demands(name: str, metric: Metric, *, compared: bool) -> dict[str, Demand]:
     return {}
 
 
-def measures(spec: GateSpec, arms: Arms, past: Sequence[Delta]) -> list[Measure]:
-    """The metrics of a gate, ready to be fed. past: of the canary's own hosts, when there is no control group."""
-    compared = bool(arms.control or past)
+def measures(spec: GateSpec, arms: Arms) -> list[Measure]:
+    """The metrics of a gate, ready to be fed."""
+    compared = bool(arms.control)
     asked = {name: demands(name, metric, compared=compared) for name, metric in spec.metrics.items()}
     ways = sum(demand.ways_to_fail for of_metric in asked.values() for demand in of_metric.values())
 
@@ -194,13 +194,13 @@ def measures(spec: GateSpec, arms: Arms, past: Sequence[Delta]) -> list[Measure]
         elif not asked[name]:
             yield NotJudged(name)
         for own, demand in asked[name].items():
-            yield counted(own, demand, count_of(metric, demand, sorted(arms.control), past))
+            yield counted(own, demand, count_of(metric, demand, sorted(arms.control)))
 
     return [measure for name, metric in spec.metrics.items() for measure in of(name, metric)]
 
 
-def count_of(metric: Metric, demand: Demand, control: Sequence[str], past: Sequence[Delta]) -> Count:
-    """How the events of a demand are counted. control: hosts whose own quantile a limit may be; past: what stands for them."""
+def count_of(metric: Metric, demand: Demand, control: Sequence[str]) -> Count:
+    """How the events of a demand are counted. control: hosts whose own quantile a limit may be."""
     if isinstance(metric, RatioMetric):
         return Events(metric.events, metric.per)
     if isinstance(metric, RateMetric):
@@ -208,6 +208,4 @@ def count_of(metric: Metric, demand: Demand, control: Sequence[str], past: Seque
     assert isinstance(metric, LatencyMetric)
     if demand.limit:
         return Over(metric.histogram, metric.limit)
-    over = OverControls(metric.histogram, None, quantile=metric.quantile, control=control)
-    over.freeze([delta.histograms[metric.histogram] for delta in past])
-    return over
+    return OverControls(metric.histogram, None, quantile=metric.quantile, control=control)

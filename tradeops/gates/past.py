@@ -1,4 +1,4 @@
-"""What hosts did before their own switch: what a plan reckons with, and the comparison of a last wave, which has no control group."""
+"""What hosts do before a run: what a plan reckons with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tradeops.gates.spec import GateSpec
 
 
 class Past:
-    """Takes in readings while the hosts still run their old releases. rounds: what they counted, to be handed to verdict.Gate.
+    """Takes in readings while the hosts still run their old releases. rounds: what they counted.
 
     samples, problems: of the newest reading.
     """

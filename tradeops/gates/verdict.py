@@ -6,7 +6,6 @@ time of it, the least exposure, exposure still coming in, and every metric shown
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -16,30 +15,26 @@ from tradeops.fleet.outcome import Outcome
 from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import TRACE_SCHEMA, Cause, Evidence, Line, Point, Ruling, Trace, Verdict
 from tradeops.gates.measures import measures
-from tradeops.gates.rounds import Delta, Intake, Reading, Round
+from tradeops.gates.rounds import Intake, Reading, Round
 from tradeops.gates.samples import Sample
 from tradeops.gates.spec import GateSpec
 
 CONTROL: Final = "the control group, and absolute limits"
-PAST: Final = "these hosts' own past and absolute limits: there is no control group"
-ABSOLUTE: Final = "absolute limits alone: there is no control group and no past"
+PEERS: Final = "the hosts that passed before on the same release, and absolute limits: nobody is left on the old one"
+ABSOLUTE: Final = "absolute limits alone: there is no control group"
 
 
 class Gate:
-    """One gate of one wave. bake_s: whole data that is asked for.  now_s: one monotonic clock of the caller, in seconds.
+    """One gate of one wave. bake_s: whole data that is asked for.  now_s: one monotonic clock of the caller, in seconds."""
 
-    past: rounds of the canary's own hosts under their old release (past.Past), each compared with one of the new one's.
-    """
-
-    def __init__(self, spec: GateSpec, arms: Arms, *, bake_s: float, now_s: float, past: Sequence[Round] = ()) -> None:
+    def __init__(self, spec: GateSpec, arms: Arms, *, bake_s: float, now_s: float) -> None:
         self._spec = spec
         self._arms = arms
         self._bake_s = bake_s
         self._start_s = now_s
-        self._past = deque(closed.canary for closed in past) if not arms.control else deque[Delta]()
-        self._compared = CONTROL if arms.control else PAST if past else ABSOLUTE
+        self._compared = PEERS if arms.peers else CONTROL if arms.control else ABSOLUTE
         self._intake = Intake(spec, arms)
-        self._measures = measures(spec, arms, tuple(self._past))
+        self._measures = measures(spec, arms)
         self._bad_since_s: dict[str, float] = {}
         self._baked_s = 0.0
         self._exposure = 0.0
@@ -87,8 +82,7 @@ class Gate:
         self._exposure += exposure
         if exposure > 0:
             self._exposed_s = closed.end_s
-        control = closed.control or (self._past.popleft() if self._past else None)
-        return {measure.name: line for measure in self._measures if (line := measure.add(closed, control))}
+        return {measure.name: line for measure in self._measures if (line := measure.add(closed))}
 
     def _judge(self, reading: Reading, evidence: tuple[Evidence, ...], now_s: float) -> Verdict:
         lasting = {host: now_s - since_s for host, since_s in self._bad_since_s.items() if now_s - since_s >= self._spec.persist}

@@ -17,6 +17,7 @@ from tradeops.base.clock import NS_PER_S
 from tradeops.cli.board import WAITED_NS, Board, Course, Step, after, draw, next_words, stop_words
 from tradeops.cli.gateview import headline, spark
 from tradeops.deploy.site import GateProgress, PhaseProgress, Progress, Told
+from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import Point
 from tradeops.gates.verdict import Gate
 
@@ -147,7 +148,7 @@ def test_it_fits_every_terminal(width: int, height: int) -> None:
     assert "more" in text
 
 
-def judging(*, control: tuple[str, ...] = ("h2", "h3", "h4"), seconds: int = 40) -> GateProgress:
+def judging(*, control: tuple[str, ...] = ("h2", "h3", "h4"), beside: str = "old", seconds: int = 40) -> GateProgress:
     """What a gate tells of a canary with half as many errors again."""
     fleet, gate, step = daemons(ARMS), Gate(SPEC, ARMS, bake_s=120.0, now_s=0.0), errors(15, 10)
     for second in range(seconds):
@@ -155,7 +156,7 @@ def judging(*, control: tuple[str, ...] = ("h2", "h3", "h4"), seconds: int = 40)
         step(second, fleet)
     trace = gate.trace("wave 1")
     assert trace is not None
-    return GateProgress("run-7", ("h1",), control, trace)
+    return GateProgress("run-7", Arms({"h1": "new"}, dict.fromkeys(control, beside)), trace)
 
 
 def test_under_a_gate_the_canary_is_shown_beside_the_control() -> None:
@@ -179,9 +180,10 @@ def test_a_gate_leaves_room_for_the_hosts(width: int, height: int) -> None:
 
 
 def test_a_gate_that_has_hardly_begun_shows_what_it_does_not_know() -> None:
-    """No rate, no time to go; a last wave has nobody beside it."""
+    """No rate, no time to go; a last wave has those beside it that passed before, or nobody."""
     assert headline(judging(seconds=1)).startswith("h1 beside 3 old: 0 of 300 events, 0 of 120 s")
-    assert headline(judging(control=(), seconds=1)) == "h1 beside their own past: 0 of 300 events, 0 of 120 s"
+    assert headline(judging(beside="new", seconds=1)) == "h1 beside 3 that passed: 0 of 300 events, 0 of 120 s"
+    assert headline(judging(control=(), seconds=1)) == "h1 alone: 0 of 300 events, 0 of 120 s"
     assert spark(()) == ""
     assert spark([Point(0.0, None, 1.0), Point(1.0, 0.0, 1.0), Point(2.0, 1.0, 1.0)]) == "▁█"
 

@@ -6,13 +6,14 @@ import pytest
 
 from tradeops.cli.gateview import case, one_line
 from tradeops.deploy.site import GateProgress
+from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import TRACE_SCHEMA, Arm, Bounds, Cause, Evidence, Ruling, Trace, Verdict
 
 
 def told(ruling: Ruling, *metrics: Evidence) -> GateProgress:
     """A gate with its last word."""
     verdict = Verdict(ruling, True, Cause.NONE, ("so it is",), "the control group", 9.0, 8.0, 3.0, 40.0, 20, 5.0, metrics, {}, 8)
-    return GateProgress("run-7", ("h1",), ("h2", "h3"), Trace(TRACE_SCHEMA, "step 1", verdict, {}))
+    return GateProgress("run-7", Arms({"h1": "new"}, {"h2": "old", "h3": "old"}), Trace(TRACE_SCHEMA, "step 1", verdict, {}))
 
 
 def counted(ruling: Ruling, *, low: float | None = 1.2, high: float | None = 6.0) -> Evidence:

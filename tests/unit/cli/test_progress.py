@@ -84,7 +84,7 @@ def test_a_gate_is_told_now_and_then(tmp_path: Path) -> None:
     assert len(gates) == 8, "once in each of four steps of twenty seconds, and how each ended"
     assert re.match(r"wave 1 of 5: gate: h1 beside 7 old: \d+ of 100 events, 2 of 20 s, about [\d.]+ s to go; error_rate 0.0", gates[0])
     assert re.match(r"wave 1 of 5: gate: pass, h1 beside 7 old: [\d,]+ of 100 events, \d+ of 20 s; error_rate 0.0", gates[1])
-    assert re.search(r"gate: pass, h5 h6 h7 h8 beside their own past: .* of 200 against it; every metric is shown", gates[7])
+    assert re.search(r"gate: pass, h5 h6 h7 h8 beside 4 that passed: .* of 200 against it; every metric is shown", gates[7])
     assert heard.progress.verdicts == [line.partition(" of 5: ")[2] or line for line in gates[1::2]]
     judged = [step for step in heard.progress.steps if step["phase"] == "gate.error_rate"]
     assert [step["host"] for step in judged] == ["h1", "h1", "h1 h2 h3 h4", "h5 h6 h7 h8"]

@@ -33,8 +33,8 @@ def observed(gate_spec: GateSpec, *, signals: float = 50, seconds: int = 60) -> 
     return past
 
 
-def of(gate_spec: GateSpec, past: Past, *, share: float = 1 / 8, control: bool = True, bake_s: float = 300.0) -> Estimate:
-    return estimate(gate_spec, past, share=share, control=control, bake_s=bake_s)
+def of(gate_spec: GateSpec, past: Past, *, share: float = 1 / 8, beside: float | None = None, bake_s: float = 300.0) -> Estimate:
+    return estimate(gate_spec, past, share=share, beside=1 - share if beside is None else beside, bake_s=bake_s)
 
 
 def test_a_gate_that_decides_says_when() -> None:
@@ -60,11 +60,19 @@ def test_how_long_a_little_of_the_flow_takes() -> None:
     assert found.seconds == pytest.approx(300, rel=0.1)
 
 
-def test_the_last_wave_is_reckoned_beside_its_own_past() -> None:
-    """All of the flow, and as much of the past."""
-    found = of(spec(), observed(spec()), share=1.0, control=False)
-    assert found.seconds == 300
-    assert {one.name: one.needed for one in found.metrics}["reject_ratio"] == pytest.approx(3866, rel=0.01)
+def test_a_last_wave_is_reckoned_beside_those_that_passed() -> None:
+    """Half of the flow beside half; an eighth beside seven that take a tenth of theirs needs far more of its own."""
+    needed = {one.name: one.needed for one in of(spec(), observed(spec()), share=0.5).metrics}
+    assert needed["reject_ratio"] == pytest.approx(3866, rel=0.01)
+    ratio = needed["error_rate"]
+    capped = {one.name: one.needed for one in of(spec(), observed(spec()), share=1 / 8, beside=0.7 / 8).metrics}["error_rate"]
+    assert ratio is not None and capped is not None and capped > 1.1 * ratio
+
+
+def test_without_a_control_group_only_limits_are_reckoned() -> None:
+    """As they are judged."""
+    found = of(spec(), observed(spec()), share=1.0, beside=0.0)
+    assert {one.name for one in found.metrics} == {"error_rate", "reject_ratio", "order_placement_latency"}
 
 
 def test_a_metric_that_no_host_exports_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""What hosts did before their switch, for a last wave without a control group."""
+"""What hosts do before a run, for a plan to reckon with."""
 
 from __future__ import annotations
 
