@@ -107,7 +107,10 @@ class PortsConfig(Strict):
 
 
 class VenueConfig(Strict):
-    """The whole file. control_listen: faults are switched there, so it is loopback unless said otherwise."""
+    """The whole file. control_listen: faults are switched there, so it is loopback unless said otherwise.
+
+    keep_on_logout: whether a session may ask that what works of it outlives its orderly logout.
+    """
 
     name: NameText = "sim"
     listen: str = "127.0.0.1"
@@ -119,6 +122,7 @@ class VenueConfig(Strict):
     feed: Annotated[GeneratedFeed | ReplayFeed, Field(discriminator="kind")] = GeneratedFeed()
     feed_batch: DurationS = 0.05
     self_trade: SelfTrade = Field(default=SelfTrade.CANCEL_INCOMING, strict=False)
+    keep_on_logout: bool = True
     logon_timeout: DurationS = 3.0
     member_queue_max: SizeBytes = 8 << 20
     history_max: int = Field(default=200_000, ge=1, le=10_000_000)

@@ -18,6 +18,7 @@ from tradeops.wire.protocol import (
     Code,
     Heartbeat,
     Logon,
+    Logout,
     NewOrder,
     OrdersUp,
     QueryOrder,
@@ -49,6 +50,9 @@ class Floor:
         if isinstance(message, Logon):
             session.notice(Code.BAD_MESSAGE, text="logged on already")
             return False
+        if isinstance(message, Logout):
+            session.log_out(sum(record.session == session.name for record in self.exchange.working.values()))
+            return False
         due = self.sessions.take_seq(session, seq)
         if due is None:
             session.notice(Code.BAD_SEQUENCE, ref_seq=seq, text=f"{session.expected_seq} was due")
@@ -65,9 +69,9 @@ class Floor:
             self.journal.add(Entry(self.clock.wall_ns(), "out", one.account, one.session, seq or 0, one.message))
 
     def leave(self, session: Session) -> None:
-        """A session's connection has ended, however it ended."""
+        """A session's connection has ended: after a logout, or lost."""
         session.channel = None
-        if session.cancel_on_disconnect:
+        if session.cancel_on_disconnect and not session.keeps:
             self.publish(self.exchange.disconnected(session.name, self.clock.wall_ns()))
 
     def _act(self, session: Session, seq: int, message: NewOrder | ChangeOrder | CancelOrder | CancelAll | QueryOrder) -> None:

@@ -41,7 +41,8 @@ class Venue:
         self.exchange = Exchange(symbols, faults=self.faults, self_trade=config.self_trade, orders_max=config.orders_max)
         self._prints: list[Print] = []
         self.exchange.on_print = self._prints.append
-        sessions = Sessions(config.name, members, self.faults, history_max=config.history_max)
+        kept = config.keep_on_logout
+        sessions = Sessions(config.name, members, self.faults, history_max=config.history_max, keep_on_logout=kept)
         drop_copy = DropCopy(config.name, members, self.faults, history_max=config.history_max)
         self.floor = Floor(self.exchange, sessions, drop_copy, members, _journal(config), clock)
         self._feed = _feed(config, self.exchange, clock)

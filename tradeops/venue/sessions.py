@@ -16,6 +16,7 @@ from tradeops.wire.protocol import (
     ExecutionReport,
     Heartbeat,
     LoggedOn,
+    LoggedOut,
     Logon,
     LogonRefused,
     Notice,
@@ -37,7 +38,7 @@ class Channel(Protocol):
 
 
 class Session:
-    """One session id: its numbers and its memory."""
+    """One session id: its numbers and its memory. keeps: it was logged out, and what works of it stays."""
 
     def __init__(self, name: str, account: str, *, history_max: int) -> None:
         self.name = name
@@ -46,6 +47,8 @@ class Session:
         self.out_seq = 0
         self.role = Role.TRADE
         self.cancel_on_disconnect = False
+        self.keep_on_logout = False
+        self.keeps = False
         self.channel: Channel | None = None
         self._history: deque[tuple[int, bytes]] = deque(maxlen=history_max)
 
@@ -75,26 +78,35 @@ class Session:
                 if first <= seq <= last:
                     self.channel.put(data)
 
+    def log_out(self, working: int) -> None:
+        """The member leaves in order, with so many orders at work."""
+        self.keeps = self.keep_on_logout or not self.cancel_on_disconnect
+        if self.channel is not None:
+            self.channel.put(frame(0, _ENCODE(LoggedOut(kept=working if self.keeps else 0))))
+
     def beat(self) -> bytes:
         """A heartbeat frame with the last number given."""
         return frame(0, _ENCODE(Heartbeat(last_seq=self.out_seq)))
 
 
 class Sessions:
-    """All sessions of order entry."""
+    """All sessions of order entry. keep_on_logout: whether one may have its orders kept when it logs out."""
 
-    def __init__(self, venue: str, members: Members, faults: Faults, *, history_max: int) -> None:
+    def __init__(self, venue: str, members: Members, faults: Faults, *, history_max: int, keep_on_logout: bool) -> None:
         self.by_name: dict[str, Session] = {}
         self._venue = venue
         self._members = members
         self._faults = faults
         self._history_max = history_max
+        self._keep_on_logout = keep_on_logout
 
     def logon(self, logon: Logon, channel: Channel, now_ns: int) -> Session | LogonRefused:
         """Bind a connection to its session: the LoggedOn and what is to be sent again are queued on `channel`."""
         refusal = self._members.refusal(session=logon.session, account=logon.account, time_ns=logon.time_ns, proof=logon.proof)
         if refusal is not None:
             return LogonRefused(code=refusal[0], text=refusal[1])
+        if logon.keep_on_logout and not self._keep_on_logout:
+            return LogonRefused(code=Code.NOT_ALLOWED, text="no order is kept over a logout here")
         session = self.by_name.get(logon.session)
         if session is not None and session.account != logon.account:
             return LogonRefused(code=Code.NOT_ALLOWED, text=f"session {logon.session} is another account's")
@@ -102,7 +114,8 @@ class Sessions:
             return LogonRefused(code=Code.SESSION_IN_USE, text=f"session {logon.session} is connected")
         if session is None:
             session = self.by_name[logon.session] = Session(logon.session, logon.account, history_max=self._history_max)
-        session.channel, session.role, session.cancel_on_disconnect = channel, logon.role, logon.cancel_on_disconnect
+        session.channel, session.role, session.keeps = channel, logon.role, False
+        session.cancel_on_disconnect, session.keep_on_logout = logon.cancel_on_disconnect, logon.keep_on_logout
         answer = LoggedOn(
             session=session.name,
             venue=self._venue,

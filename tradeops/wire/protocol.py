@@ -116,6 +116,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 class Logon(Message, frozen=True, kw_only=True, tag="logon"):
     """First message of an order entry session.
 
+    cancel_on_disconnect: when the connection is lost.  keep_on_logout: what works outlives an orderly logout all the same; refused
+    where the venue does not offer it.
     last_seq: the last venue message this session has; what follows it is sent again. -1: nothing old is wanted.
     heartbeat_ms: how often either side speaks at least; three times as long without a word ends the session.
     time_ns, proof: see wire/auth.py; needed when the venue holds a secret for the account.
@@ -124,6 +126,7 @@ class Logon(Message, frozen=True, kw_only=True, tag="logon"):
     session: Name
     account: Name
     cancel_on_disconnect: bool = False
+    keep_on_logout: bool = False
     role: Role = Role.TRADE
     last_seq: Annotated[int, Meta(ge=-1, le=AMOUNT_MAX)] = -1
     heartbeat_ms: Annotated[int, Meta(ge=10, le=600_000)] = 1000
@@ -150,6 +153,16 @@ class LogonRefused(Message, frozen=True, kw_only=True, tag="logon_refused"):
 
     code: Code
     text: Text = ""
+
+
+class Logout(Message, frozen=True, kw_only=True, tag="logout"):
+    """The member's last word: it leaves in order."""
+
+
+class LoggedOut(Message, frozen=True, kw_only=True, tag="logged_out"):
+    """The venue's answer, and its own last word. kept: orders of the session that go on working."""
+
+    kept: AmountOrZero = 0
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
@@ -356,8 +369,10 @@ class DropReport(Message, frozen=True, kw_only=True, tag="drop_report"):
     old: bool = False
 
 
-OrdersUp: TypeAlias = Logon | Heartbeat | Resend | NewOrder | ChangeOrder | CancelOrder | CancelAll | QueryOrder
-OrdersDown: TypeAlias = LoggedOn | LogonRefused | Heartbeat | Notice | ExecutionReport | CancelRejected | CancelAllDone | OrderStatus
+OrdersUp: TypeAlias = Logon | Logout | Heartbeat | Resend | NewOrder | ChangeOrder | CancelOrder | CancelAll | QueryOrder
+OrdersDown: TypeAlias = (
+    LoggedOn | LogonRefused | LoggedOut | Heartbeat | Notice | ExecutionReport | CancelRejected | CancelAllDone | OrderStatus
+)
 DropUp: TypeAlias = DropLogon | Heartbeat | SnapshotRequest
 DropDown: TypeAlias = LoggedOn | LogonRefused | Heartbeat | Notice | DropSnapshot | DropReport
 

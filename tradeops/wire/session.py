@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
@@ -22,8 +23,10 @@ from tradeops.wire.protocol import (
     ExecutionReport,
     Heartbeat,
     LoggedOn,
+    LoggedOut,
     Logon,
     LogonRefused,
+    Logout,
     Notice,
     OrdersDown,
     OrderStatus,
@@ -59,6 +62,7 @@ class SessionConfig:
     secret: bytes | None = field(default=None, repr=False)
     role: Role = Role.TRADE
     cancel_on_disconnect: bool = False
+    keep_on_logout: bool = False
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     queue_bytes_max: int = 256 << 10
 
@@ -156,8 +160,31 @@ class OrderSession:
         self._delivered = received.seq or self._delivered
         return received
 
+    async def logout(self) -> int:
+        """Leave in order, behind what is queued; how many orders the venue keeps at work. To be called when nobody receives.
+
+        What it says meanwhile is not given out: it comes again after the next logon. Raises SessionLost, BadMessage: what the venue
+        did is not known. The session is closed either way.
+        """
+        try:
+            self.transmit(Queued(_ENCODE(Logout()), numbered=False), always=True)
+            async with asyncio.timeout(self.config.timeouts.logon_s):
+                while True:
+                    _, message = self._decode(await self._open_link().receive())
+                    if isinstance(message, LoggedOut):
+                        return message.kept
+        except TimeoutError:
+            raise SessionLost(
+                f"no answer to the logout within {self.config.timeouts.logon_s} s",
+                where=self.config.session,
+                holds="what the venue keeps at work is not known",
+                next="ask the drop copy",
+            ) from None
+        finally:
+            await self.close()
+
     async def close(self) -> None:
-        """Leave; queued messages that were not written are withheld. Never raises; safe to repeat."""
+        """Leave without a word: for the venue a lost connection. What is queued is withheld. Never raises; safe to repeat."""
         link, self._link = self._link, None
         if link is not None:
             await link.close()
@@ -169,6 +196,7 @@ class OrderSession:
         return Logon(
             **words,
             cancel_on_disconnect=config.cancel_on_disconnect,
+            keep_on_logout=config.keep_on_logout,
             role=config.role,
             last_seq=last_seq,
             heartbeat_ms=max(10, int(config.timeouts.beat_s * 1000)),
@@ -193,7 +221,7 @@ class OrderSession:
         return Opened(answer, 0 if last_seq < 0 or forgotten else start - last_seq, forgotten)
 
     def _take(self, seq: int, message: OrdersDown) -> None:
-        if isinstance(message, LoggedOn | LogonRefused):
+        if isinstance(message, LoggedOn | LogonRefused | LoggedOut):
             raise BadMessage(f"{type(message).__name__} in mid-session", where=self.config.session)
         if isinstance(message, Heartbeat):
             return

@@ -92,7 +92,7 @@ def test_faults_hit_the_first_of_n_and_so_many_times() -> None:
 
 def test_a_session_keeps_what_it_said_up_to_a_bound() -> None:
     """Old numbers fall out; a resend of them is answered with a notice and with what is still there."""
-    sessions = Sessions("sim", Members([], Faults()), Faults(), history_max=3)
+    sessions = Sessions("sim", Members([], Faults()), Faults(), history_max=3, keep_on_logout=True)
     paper = Paper()
     session = sessions.logon(Logon(session="s", account="a"), paper, 1)
     assert isinstance(session, Session)
@@ -106,7 +106,7 @@ def test_a_session_keeps_what_it_said_up_to_a_bound() -> None:
 
 def test_another_account_cannot_take_over_a_session() -> None:
     """The id belongs to the account that first used it."""
-    sessions = Sessions("sim", Members([], Faults()), Faults(), history_max=3)
+    sessions = Sessions("sim", Members([], Faults()), Faults(), history_max=3, keep_on_logout=True)
     first = sessions.logon(Logon(session="s", account="a"), Paper(), 1)
     assert isinstance(first, Session)
     first.channel = None

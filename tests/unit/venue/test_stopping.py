@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from tests.support.venue import COIN, QUICK, order, place, run, running, until
+from tests.support.venue import COIN, QUICK, QUIET, VenueUnderTest, order, place, run, running, until
 from tradeops.base.clock import SystemClock
 from tradeops.wire.cancel import OutOfBand, outcomes
 from tradeops.wire.dropcopy import DropCopyClient
@@ -28,7 +28,7 @@ from tradeops.wire.protocol import (
     Side,
     Tif,
 )
-from tradeops.wire.session import SessionConfig
+from tradeops.wire.session import OrderSession, SessionConfig
 
 
 async def follow(client: DropCopyClient, reports: list[DropReport]) -> None:
@@ -62,6 +62,69 @@ def test_a_lost_connection_cancels_the_sessions_orders_but_not_gtc_ones() -> Non
             assert await copy.snapshot(timeout_s=2) == 0
             reader.cancel()
             await guard.close()
+
+    run(story())
+
+
+async def _working(venue: VenueUnderTest, **armed: bool) -> OrderSession:
+    """A session with two orders at work, one of them partly filled, logged on again."""
+    session, other = venue.session(cancel_on_disconnect=True, **armed), venue.session("s2", "acc-2")
+    await session.connect()
+    await other.connect()
+    await place(session, order("c1"), order("c2", price="99.00"))
+    await place(other, order("c3", Side.SELL, 4))
+    return session
+
+
+def test_an_orderly_logout_keeps_what_works_and_a_lost_connection_does_not() -> None:
+    """Armed for both: kept with its place and its fills over the logout, found again by the next connection, gone when that is lost."""
+
+    async def story() -> None:
+        async with running() as venue:
+            session = await _working(venue, keep_on_logout=True)
+            working = venue.venue.exchange.working
+            before = dict(working)
+            assert await session.logout() == 2 and not session.is_open
+            await until(lambda: venue.venue.floor.sessions.by_name["s1"].channel is None)
+            assert working == before
+            assert [(one.client_id, one.leaves_qty) for one in working.values()] == [("c1", 6 * COIN), ("c2", 10 * COIN)]
+            opened = await session.connect(last_seq=2)
+            report = (await session.receive()).message
+            assert isinstance(report, ExecutionReport) and (report.client_id, report.kind) == ("c1", ExecKind.PARTIAL)
+            assert (opened.missed, opened.forgotten) == (0, False)
+            session.send(QueryOrder(request_id="q", client_id="c1"))
+            status = (await session.receive()).message
+            assert isinstance(status, OrderStatus) and (status.state, status.leaves_qty) == (OrderState.WORKING, 6 * COIN)
+            await session.close()
+            await until(lambda: not working)
+
+    run(story())
+
+
+def test_a_logout_that_is_not_to_keep_orders_cancels_them() -> None:
+    """What is kept is asked for at logon, never assumed."""
+
+    async def story() -> None:
+        async with running() as venue:
+            session = await _working(venue)
+            assert await session.logout() == 0
+            await until(lambda: not venue.venue.exchange.working)
+            plain = venue.session("s3")
+            await plain.connect()
+            await place(plain, order("c4"))
+            assert await plain.logout() == 1, "nothing was armed: nothing goes"
+
+    run(story())
+
+
+def test_a_venue_that_keeps_no_orders_says_so_at_logon() -> None:
+    """Before anything works, not when it is lost."""
+
+    async def story() -> None:
+        async with running(QUIET + "keep_on_logout: false\n") as venue:
+            with pytest.raises(LogonRejected, match="no order is kept over a logout"):
+                await venue.session(keep_on_logout=True).connect()
+            await venue.session().connect()
 
     run(story())
 

@@ -19,6 +19,7 @@ from tradeops.wire.protocol import (
     ExecKind,
     ExecutionReport,
     Logon,
+    Logout,
     NewOrder,
     OrdersDown,
     OrdersUp,
@@ -37,6 +38,11 @@ GOLDEN: list[tuple[msgspec.Struct, str]] = [
         Logon(session="host-1", account="acc-1", cancel_on_disconnect=True, last_seq=0, heartbeat_ms=500, role=Role.CANCEL_ONLY),
         '{"t":"logon","session":"host-1","account":"acc-1","cancel_on_disconnect":true,"role":"cancel_only","last_seq":0,"heartbeat_ms":500}',
     ),
+    (
+        Logon(session="host-1", account="acc-1", cancel_on_disconnect=True, keep_on_logout=True),
+        '{"t":"logon","session":"host-1","account":"acc-1","cancel_on_disconnect":true,"keep_on_logout":true}',
+    ),
+    (Logout(), '{"t":"logout"}'),
     (NewOrder(client_id="c1", symbol="ABC", side=Side.BUY, qty=10_000_000_000, price=100_000_000_000, tags=TAGS), NEW_JSON),
     (
         NewOrder(client_id="c1", symbol="ABC", side=Side.SELL, qty=1, price=2, tags=TAGS, tif=Tif.GTC, post_only=True),

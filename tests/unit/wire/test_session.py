@@ -113,6 +113,20 @@ def test_no_answer_to_the_logon() -> None:
     story_with(says(), story, replace(QUICK, logon_s=0.2))
 
 
+def test_no_answer_to_the_logout() -> None:
+    """What the venue kept is not known: said so, and the session is closed."""
+
+    async def story(session: OrderSession) -> None:
+        await session.connect()
+        with pytest.raises(SessionLost, match=r"no answer to the logout within 0\.2 s") as lost:
+            await session.logout()
+        assert "is not known" in (lost.value.holds or "") and not session.is_open
+        with pytest.raises(SessionLost, match="not connected"):
+            await session.logout()
+
+    story_with(says(HELLO % (1, 0, 1)), story, replace(QUICK, logon_s=0.2, silence_s=5))
+
+
 @pytest.mark.parametrize("text", ["hello", "[0,{}]", '[0,{"t":"heartbeat"}]', '[-1,{"t":"heartbeat"}]', '{"t":"logged_on"}'])
 def test_nonsense_for_an_answer(text: str) -> None:
     """What is not the protocol is not trusted."""
