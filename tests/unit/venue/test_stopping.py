@@ -66,9 +66,9 @@ def test_a_lost_connection_cancels_the_sessions_orders_but_not_gtc_ones() -> Non
     run(story())
 
 
-async def _working(venue: VenueUnderTest, **armed: bool) -> OrderSession:
+async def _working(venue: VenueUnderTest, *, keep: bool) -> OrderSession:
     """A session with two orders at work, one of them partly filled, logged on again."""
-    session, other = venue.session(cancel_on_disconnect=True, **armed), venue.session("s2", "acc-2")
+    session, other = venue.session(cancel_on_disconnect=True, keep_on_logout=keep), venue.session("s2", "acc-2")
     await session.connect()
     await other.connect()
     await place(session, order("c1"), order("c2", price="99.00"))
@@ -81,7 +81,7 @@ def test_an_orderly_logout_keeps_what_works_and_a_lost_connection_does_not() -> 
 
     async def story() -> None:
         async with running() as venue:
-            session = await _working(venue, keep_on_logout=True)
+            session = await _working(venue, keep=True)
             working = venue.venue.exchange.working
             before = dict(working)
             assert await session.logout() == 2 and not session.is_open
@@ -106,7 +106,7 @@ def test_a_logout_that_is_not_to_keep_orders_cancels_them() -> None:
 
     async def story() -> None:
         async with running() as venue:
-            session = await _working(venue)
+            session = await _working(venue, keep=False)
             assert await session.logout() == 0
             await until(lambda: not venue.venue.exchange.working)
             plain = venue.session("s3")
