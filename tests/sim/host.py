@@ -43,6 +43,7 @@ class SimHost(TwoSlots):
     overlay: int = 0
     flags_off: dict[str, int] = field(default_factory=dict)
     flags_retired: tuple[str, ...] = ()
+    overlay_kept: Envelope | None = None
     survivors: list[SimProcess] = field(default_factory=list)
     lock: tuple[str, int, int] | None = None
     fence: int = 0
@@ -171,7 +172,8 @@ class SimHost(TwoSlots):
     ) -> dict[str, Any]:
         self._need_disk()
         if overlay is not None:
-            self._take_overlay(decode(msgspec.convert(overlay, Envelope).body(), Directive, source="sim"))
+            envelope = msgspec.convert(overlay, Envelope)
+            self._take_overlay(decode(envelope.body(), Directive, source="sim"), envelope)
         if release is not None and release not in self.releases:
             raise refusal(Code.NOT_FOUND, self.name, "no such release here")
         where = self.slots[slot]
@@ -331,7 +333,7 @@ class SimHost(TwoSlots):
     def direct(self, directive: Directive, envelope: Envelope = UNSIGNED) -> DirectiveReply:
         """POST /v1/directives, already verified."""
         taken = (
-            self._take_overlay(directive)
+            self._take_overlay(directive, envelope)
             if directive.verb is Verb.OVERLAY
             else self.guard.direct(directive, envelope, self.judged_by(self._working()))
         )
@@ -354,11 +356,12 @@ class SimHost(TwoSlots):
             roster_number=self.roster_number,
         )
 
-    def _take_overlay(self, directive: Directive) -> Refusal | bool:
+    def _take_overlay(self, directive: Directive, envelope: Envelope) -> Refusal | bool:
         overlay = msgspec.convert(directive.args["overlay"], Overlay)
         if overlay.number <= self.overlay:
             return Refusal("older", f"overlay {self.overlay} is in force")
         self.overlay, self.flags_off, self.flags_retired = overlay.number, overlay.flags_off, overlay.flags_retired
+        self.overlay_kept = envelope
         return False
 
     def _blocked(self) -> bool:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from tests.sim.drive import ACTIVATE, BLUE_GREEN, ROLLING, assert_truth, try_abort, try_deploy, try_resume
+from tests.sim.drive import ACTIVATE, ROLLING, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, Refused
-from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
-from tradeops.contracts.codec import encode
-from tradeops.contracts.directive import ALL_HOSTS, SCHEMA, Directive, Verb
-from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Flag, Start
 from tradeops.contracts.status import MarkKind
 from tradeops.deploy.deploy import deploy, plan
 from tradeops.deploy.ending import Ending
-from tradeops.deploy.journal import list_runs
-from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.site import InForce
-from tradeops.deploy.takeup import abort
 
 OFF, ON = Flag("rlp-7", "m"), Flag("rlp-7", "m", on=True)
 
@@ -149,40 +139,3 @@ def test_a_service_that_tells_no_hits_turns_no_flag_on(tmp_path: Path) -> None:
     assert try_deploy(world, world.release(1, flags=(OFF,), start=foreign))[0] == ExitCode.PROVED
     with pytest.raises(Refused, match="does not tell"):
         deploy(world.site(), world.release(2, flags=(ON,), start=foreign), ACTIVATE)
-
-
-def laid(world: World, number: int) -> Envelope:
-    """Somebody else's `flags disable`: the overlay is in force on every host at once."""
-    overlay = Overlay(OVERLAY_SCHEMA, "sim", number, flags_off={"rlp-7": number})
-    said = {"overlay": msgspec.to_builtins(overlay)}
-    directive = Directive(SCHEMA, f"v{number}", Verb.OVERLAY, "sim", (ALL_HOSTS,), "stop", 0, 1, args=said)
-    for host in world.truth.values():
-        host.direct(directive)
-    return Envelope.of(encode(directive))
-
-
-def test_a_flag_that_is_disabled_in_the_middle_of_its_activation_stays_off(world: World) -> None:
-    """D06: the run does not end well, turns nothing on again, and is undone by the next command, which knows the overlay."""
-    kept: list[Envelope] = []
-    world.when("exercise", lambda: kept.append(laid(world, 1)))
-    code, _ = try_deploy(world, world.new, ACTIVATE)
-    assert (code, active(world)) == (ExitCode.MIXED, [])
-    site = dataclasses.replace(world.site(), in_force=lambda: InForce(kept[0], 1, {"rlp-7": 1}))
-    ending = abort(site, list_runs(site.runs)[-1])
-    assert (ending.exit_code, active(world)) == (ExitCode.PROVED, [])
-    assert {host.runs() for host in world.truth.values()} == {world.old}
-
-
-@pytest.mark.parametrize(("phase", "book"), [("smoke", ROLLING), ("warm", BLUE_GREEN), ("gate", BLUE_GREEN)])
-def test_a_flag_that_is_disabled_in_the_middle_of_a_deploy_is_no_setback(world: World, phase: str, book: Playbook) -> None:
-    """D06: what tightens is proved as it is in force now, not as it was when the run began; the release stays, the flag is off."""
-    assert try_deploy(world, world.new, ACTIVATE)[0] == ExitCode.PROVED
-
-    def lay() -> None:
-        world.in_force = InForce(laid(world, 1), 1, {"rlp-7": 1})
-
-    world.when(phase, lay)
-    new = world.release(3, flags=(ON,))
-    assert try_deploy(world, new, book)[0] == ExitCode.PROVED
-    assert {host.runs() for host in world.truth.values()} == {new}
-    assert active(world) == []

@@ -218,7 +218,7 @@ def test_a_declared_standby_is_no_drift(world: World) -> None:
     def look() -> None:
         site = world.site()
         expected = expected_hosts(site.runs, site.releases, site.bindings, overlay=0, flags_off={})
-        verdict = fleet_verdict(site.hosts, expected, world, world, site.fan_out, timeout_s=2.0, control_s=2.0)
+        verdict = fleet_verdict(site.hosts, lambda _: expected, world, world, site.fan_out, timeout_s=2.0, control_s=2.0)
         verdicts.append({name: [finding.check for finding in open_findings(found)] for name, found in verdict.findings.items()})
 
     world.when("gate", look)

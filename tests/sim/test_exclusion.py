@@ -107,7 +107,7 @@ def test_a_host_that_comes_back_later_is_killed_by_whoever_looks(world: World) -
         assert [mark.kind for mark in world.truth["h8"].marks].count(MarkKind.KILL) == 1
     assert not world.truth["h8"].trading()
     expected = expected_hosts(site.runs, site.releases, site.bindings, overlay=0, flags_off={})
-    verdict = fleet_verdict(site.hosts, expected, site.agents, site.controls, site.fan_out, timeout_s=5, control_s=5)
+    verdict = fleet_verdict(site.hosts, lambda _: expected, site.agents, site.controls, site.fan_out, timeout_s=5, control_s=5)
     named = name_excluded(verdict, found, site.clock.wall_ns())
     assert next(iter(named.findings)) == "h8"
     assert named.exit_code() == ExitCode.DRIFT

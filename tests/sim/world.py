@@ -18,6 +18,7 @@ from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, TradeopsError, Unreachable
 from tradeops.checks.drift import FleetVerdict
 from tradeops.contracts.agent import PROTOCOL, AgentVerb, Hello
+from tradeops.contracts.binding import Overlay
 from tradeops.contracts.codec import decode
 from tradeops.contracts.directive import Directive, DirectiveReply
 from tradeops.contracts.envelope import Envelope, Purpose
@@ -30,13 +31,14 @@ from tradeops.deploy.approval import Approvals
 from tradeops.deploy.exclusion import Exclusions
 from tradeops.deploy.judging import VERDICT
 from tradeops.deploy.quarantine import Quarantine
-from tradeops.deploy.site import InForce, Site, Told
+from tradeops.deploy.site import Site, Told
 from tradeops.fleet.fanout import SequentialFanOut
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
 from tradeops.fleet.ports import Traffic
 from tradeops.gates.spec import GateSpec
 from tradeops.record.audit import NotRecorded
+from tradeops.safety.overlays import Overlays, Signed
 
 T = TypeVar("T")
 FLEET = "sim"
@@ -180,7 +182,7 @@ class World:
         self.ledger = SimLedger(on_intent=self._phase_begins)
         self.hooks: list[tuple[str, Callable[[], None]]] = []
         self.seen: list[Told] = []
-        self.in_force = InForce()
+        self.overlay: Signed | None = None
         self._ids = 0
         self.old = self.new = ""
         self.pids: dict[str, int] = {}
@@ -259,7 +261,7 @@ class World:
             source=self.source_of,
             run_key=SimKey,
             bindings={name: make_binding(name) for name in self.truth},
-            in_force=lambda: self.in_force,
+            overlays=Overlays(lambda: self.overlay, self._keep_overlay, self, self.policy),
             roster_number=1,
             policy=self.policy,
             person="operator-1",
@@ -268,6 +270,9 @@ class World:
             new_id=self.new_id,
             traffic=self.traffic,
         )
+
+    def _keep_overlay(self, overlay: Overlay, envelope: Envelope) -> None:
+        self.overlay = (envelope, overlay)
 
     def source_of(self, gate: GateSpec) -> SimSource:
         """Where a gate reads."""
@@ -315,9 +320,17 @@ class World:
         return self._guards(hosts, SimHost.health, deadline_s)
 
     def rosters(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Envelope]]:
-        kept = self._guards(hosts, lambda sim: sim.roster, deadline_s)
-        none = Failed(TradeopsError("it keeps no roster"))
-        return {name: none if isinstance(each, Done) and each.value is None else each for name, each in kept.items()}  # type: ignore[misc]  # without None
+        return self._documents(hosts, lambda sim: sim.roster, deadline_s)
+
+    def overlays(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Envelope]]:
+        return self._documents(hosts, lambda sim: sim.overlay_kept, deadline_s)
+
+    def _documents(
+        self, hosts: Sequence[Host], kept: Callable[[SimHost], Envelope | None], deadline_s: float
+    ) -> dict[str, Outcome[Envelope]]:
+        found = self._guards(hosts, kept, deadline_s)
+        none = Failed(TradeopsError("it keeps none"))
+        return {name: none if isinstance(each, Done) and each.value is None else each for name, each in found.items()}  # type: ignore[misc]  # without None
 
     def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]:
         return self._guards(hosts, lambda _: "", deadline_s)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tradeops.cli.render import Printer
 if TYPE_CHECKING:
     from tradeops.base.clock import Clock
     from tradeops.checks.drift import FleetVerdict
+    from tradeops.checks.proof import Expected
     from tradeops.contracts.binding import Overlay
     from tradeops.contracts.directive import Scope
     from tradeops.contracts.envelope import Envelope
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tradeops.contracts.signature import Signer
     from tradeops.deploy.exclusion import Exclusions
     from tradeops.deploy.playbook import Playbook
-    from tradeops.deploy.site import InForce, Site, Tell
+    from tradeops.deploy.site import Site, Tell
     from tradeops.fleet.agent import SshAgents
     from tradeops.fleet.fanout import ThreadFanOut
     from tradeops.fleet.host import Host
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tradeops.record.urgent import Urgent
     from tradeops.release.store import Store
     from tradeops.safety.kill import Sweeping, Swept
+    from tradeops.safety.overlays import Overlays
 
 _ENVELOPE_BYTES_MAX = 4 << 20
 
@@ -221,11 +223,18 @@ class Context:
         return (self.fleet.state.root / "audit.owed.jsonl", Path.home() / f".tradeops-owed-{self.fleet.name}.jsonl")
 
     @cached_property
-    def overlay(self) -> tuple[Envelope, Overlay] | None:
-        """The overlay in force."""
-        from tradeops.release.overlay import newest_overlay
+    def overlays(self) -> Overlays:
+        """The overlays kept here, and what hosts have beyond them."""
+        from tradeops.release.overlay import keep_overlay, newest_overlay
+        from tradeops.safety.overlays import Overlays
 
-        return newest_overlay(self.fleet.state.overlays, self.policy)
+        folder = self.fleet.state.overlays
+        return Overlays(partial(newest_overlay, folder, self.policy), partial(keep_overlay, folder), self.controls, self.policy)
+
+    @property
+    def overlay(self) -> tuple[Envelope, Overlay] | None:
+        """The overlay in force, as far as it is known."""
+        return self.overlays.newest()
 
     def playbook(self, name: str) -> Playbook:
         """By name, from `playbooks/` beside the fleet file or those that come with the tool; or a file. Raises UsageError."""
@@ -256,10 +265,14 @@ class Context:
         from tradeops.deploy.asked import expected_hosts
         from tradeops.deploy.verdict import fleet_verdict, name_excluded
 
-        number, off = (self.overlay[1].number, self.overlay[1].flags_off) if self.overlay else (0, {})
-        expected = expected_hosts(self.fleet.state.runs, self.store, self.bindings, overlay=number, flags_off=off)
         self.require_roster()
         waits = self.fleet.deadlines
+
+        def expected(reported: Mapping[str, int]) -> Mapping[str, Expected]:
+            self.overlays.hear(hosts, reported, deadline_s=waits.control if deadline_s is None else deadline_s)
+            number, off = (self.overlay[1].number, self.overlay[1].flags_off) if self.overlay else (0, {})
+            return expected_hosts(self.fleet.state.runs, self.store, self.bindings, overlay=number, flags_off=off)
+
         found = fleet_verdict(
             hosts,
             expected,
@@ -313,7 +326,7 @@ class Context:
             approvals=Approvals(fleet.state.approvals, self.policy),
             exclusions=self.exclusions,
             bindings=self.bindings,
-            in_force=self._in_force,
+            overlays=self.overlays,
             roster_number=self.roster[1].number if self.roster else 0,
             policy=self.policy,
             person=self.person,
@@ -323,14 +336,6 @@ class Context:
             traffic=self.traffic,
             sweep=self.sweep(f"kill-{self.new_id()}", Scope()),
         )
-
-    def _in_force(self) -> InForce:
-        """Read again whenever it is asked for: somebody may have laid another one meanwhile."""
-        from tradeops.deploy.site import InForce
-        from tradeops.release.overlay import newest_overlay
-
-        newest = newest_overlay(self.fleet.state.overlays, self.policy)
-        return InForce(newest[0], newest[1].number, newest[1].flags_off) if newest else InForce()
 
     def require_roster(self) -> None:
         """Raises Refused unless the fleet file names exactly the hosts that were signed for."""

@@ -26,7 +26,8 @@ def plan(ctx: typer.Context, release: Release, playbook: Playbook = DEFAULT, exc
     c = context(ctx)
     site = c.site(lambda _: None)
     try:
-        return plan_report(make(site, c.store.get(release).id, c.playbook(playbook), exclude=_known(c, exclude)))
+        made = make(site, c.store.get(release).id, c.playbook(playbook), exclude=_known(c, exclude))
+        return plan_report(made, c.overlays.heard())
     finally:
         c.ssh.close()
 

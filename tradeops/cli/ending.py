@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tradeops.cli.progress import RunProgress
     from tradeops.deploy.ending import Ending, HostEnd
     from tradeops.deploy.plan import CutoverPlan, HostPlan, Plan
+    from tradeops.safety.overlays import Heard
 
 
 def ending_report(command: str, ending: Ending, progress: RunProgress) -> Report:
@@ -42,10 +43,11 @@ def _trading(end: HostEnd) -> str | None:
     return None if end.trading is None else "yes" if end.trading else "no"
 
 
-def plan_report(plan: Plan) -> Report:
-    """What a deploy would do."""
+def plan_report(plan: Plan, heard: Heard | None = None) -> Report:
+    """What a deploy would do. heard: the overlay that it goes by, where hosts alone had it."""
     rows = [(part.wave + 1, part.host, short(part.old) if part.old else "nothing", short(plan.release), _slot(part)) for part in plan.hosts]
-    lines = _turns(plan.cutover) if plan.cutover else []
+    lines = [heard.words()] if heard else []
+    lines += _turns(plan.cutover) if plan.cutover else []
     lines += [f"content that is new: {plan.bytes_new:,} bytes per host at most"]
     lines += [f"excluded: {host} is killed, and the run does not end with 0" for host in plan.excluded]
     lines += [f"way back: {back}" for back in plan.back] + [f"{NO} no sure way back: {risk}" for risk in plan.risks]

@@ -61,7 +61,10 @@ def _in_force(c: Context) -> tuple[dict[str, tuple[str, ...]] | None, tuple[str,
     from tradeops.fleet.outcome import errors, values
 
     outcomes = c.controls.statuses(c.fleet.hosts, deadline_s=c.fleet.deadlines.control)
-    seen = {name: tuple(status.vitals.identity.flags) if status.vitals else () for name, status in values(outcomes).items()}
+    statuses = values(outcomes)
+    numbers = {name: status.overlay_number for name, status in statuses.items()}
+    c.overlays.hear(c.fleet.hosts, numbers, deadline_s=c.fleet.deadlines.control)
+    seen = {name: tuple(status.vitals.identity.flags) if status.vitals else () for name, status in statuses.items()}
     return seen or None, tuple(errors(outcomes))
 
 

@@ -48,4 +48,5 @@ def _look(c: Context, deadline_s: float | None) -> Report:
     if bad:
         title += f"; odd: {', '.join(bad)}"
     advice = {ExitCode.DRIFT: "`tradeops docs drift`", ExitCode.MIXED: "`tradeops docs mixed-fleet`"}.get(code, "")
-    return Report("verify", title, code, hosts=hosts, tables=(table(("host", "check", "measured"), rows),), next=advice)
+    lines = (heard.words(),) if (heard := c.overlays.heard()) else ()
+    return Report("verify", title, code, hosts=hosts, tables=(table(("host", "check", "measured"), rows),), lines=lines, next=advice)

@@ -33,5 +33,20 @@ def open_overlay(envelope: Envelope, policy: Policy, *, fleet: str, host: str | 
     return overlay
 
 
+def brought_back(old: Overlay, new: Overlay) -> list[str]:
+    """What `old` turned off or buried and `new` would bring back, whatever runs now (D05, D06)."""
+    flags = [f"flag {flag}" for flag, number in old.flags_off.items() if new.flags_off.get(flag, 0) < number]
+    return flags + [f"tombstone {flag}" for flag in old.flags_retired if flag not in new.flags_retired]
+
+
+def loosened(old: Overlay, new: Overlay) -> list[str]:
+    """What else `new` would allow where `old` does not."""
+    found = [f"symbol {symbol}" for symbol in old.symbols_blocked if symbol not in new.symbols_blocked]
+    found += [f"limit {name}" for name, value in old.limits.items() if name not in new.limits or new.limits[name] > value]
+    if old.flow_cap_ppm is not None and (new.flow_cap_ppm is None or new.flow_cap_ppm > old.flow_cap_ppm):
+        found.append("the flow cap")
+    return found
+
+
 def _refused(problem: str, source: str) -> Refused:
     return Refused(problem, where=source, holds="what is in force stays in force", next="lay a new overlay, or restore this one")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from tradeops.base.errors import TradeopsError
 from tradeops.deploy import phases
 from tradeops.deploy.attempt import attempt
-from tradeops.deploy.conflict import conflict
+from tradeops.deploy.conflict import conflicts
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.cutback import cut_back
 from tradeops.deploy.locks import let_go, regain
@@ -50,7 +50,7 @@ def _put_back(crew: Crew, left: dict[str, TradeopsError]) -> None:
         attempt({}, lambda names: let_go(crew, names), switched)
     else:
         attempt(left, lambda names: phases.drain(crew, names), switched)
-    refused = {name: clash for name in switched if (clash := conflict(crew, name))}
+    refused = conflicts(crew, switched)
     left.update(refused)
     back = [name for name in switched if name not in refused]
     for old in sorted({crew.plan.part(name).old or "" for name in back}):

@@ -13,7 +13,7 @@ from tradeops.checks.finding import Finding, open_findings
 from tradeops.checks.proof import Expected
 from tradeops.deploy import phases
 from tradeops.deploy.attempt import attempt
-from tradeops.deploy.conflict import conflict
+from tradeops.deploy.conflict import conflicts
 from tradeops.deploy.crew import Crew
 from tradeops.deploy.cutover import PROVE
 from tradeops.deploy.phases import CAME, GOES
@@ -32,8 +32,10 @@ def cut_back(crew: Crew, condemned: Collection[str], left: dict[str, TradeopsErr
     """
     over = [name for name, state in crew.states.items() if state.switched]
     attempt({}, partial(divert, crew), over)
-    left.update({name: clash for name in over if (clash := conflict(crew, name))})
-    attempt(left, partial(stand_down, crew), [name for name in over if name in condemned or name in left])
+    attempt(left, partial(stand_down, crew), [name for name in over if name in condemned])
+    refused = conflicts(crew, over)
+    left.update(refused)
+    attempt(left, partial(stand_down, crew), [name for name in refused if name not in condemned])
     _hand_back(crew, [name for name in over if name not in left], left)
     _empty(crew, [name for name, state in crew.states.items() if state.beside and name not in left], left)
     attempt(left, lambda names: phases.prove(crew, names, crew.expected_before), [name for name in crew.plan_hosts() if name not in left])

@@ -19,6 +19,7 @@ from tradeops.deploy.leftout import strike_again
 from tradeops.deploy.locks import confirm, lease, not_taken, renew
 from tradeops.deploy.plan import HostPlan, binding_of
 from tradeops.deploy.settle import settle, unproved
+from tradeops.deploy.tighten import OVERLAY, hear, hear_guards
 from tradeops.deploy.traffic import divert, give_back
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome, errors, values
@@ -80,10 +81,11 @@ def replace(crew: Crew, wave: Sequence[str], cap_ppm: int | None) -> None:
 
 
 def watch(crew: Crew) -> None:
-    """Raises KillArrived when a host that answers carries a kill that was not there before the run."""
+    """Raises KillArrived when a host that answers carries a kill that was not there before the run; takes a newer overlay over."""
     renew(crew)
     strike_again(crew)
     found = values(statuses(crew, crew.plan_hosts()))
+    hear_guards(crew, found)
     fresh = {kill for name, status in found.items() for kill in kills_on(status) - crew.states[name].kills}
     if fresh:
         raise KillArrived(", ".join(sorted(fresh)))
@@ -209,10 +211,13 @@ def prove_once(
     """What agents and guards say now, held against what is expected. files: every file re-hashed."""
     deadlines = crew.playbook.deadlines
     reports = values(crew.site.controls.identities(crew.hosts(names), deadline_s=deadlines.control))
+    hear(crew, {name: report.identity.overlay for name, report in reports.items() if report.identity})
+    unbelieved = crew.site.overlays.unbelieved
 
     def prove_one(host: Host) -> tuple[Finding, ...]:
         wanted = expected(host.name)
-        return prove_host(host, wanted, _proof(crew, host.name, wanted.slot, rehash=files), reports.get(host.name), files=files)
+        odd = [Finding(host.name, OVERLAY, Verdict.NO, unbelieved[host.name])] if host.name in unbelieved else []
+        return (*odd, *prove_host(host, wanted, _proof(crew, host.name, wanted.slot, rehash=files), reports.get(host.name), files=files))
 
     return crew.site.fan_out.run(crew.hosts(names), prove_one, deadline_s=deadlines.verb)
 

@@ -86,8 +86,10 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
     if failures := errors(site.controls.statuses(site.hosts, deadline_s=playbook.deadlines.control)):
         raise fleet_error("have a guard that does not answer", failures, len(site.hosts))
     see_proxies(site)
-    site.progress(PhaseProgress("", PREFLIGHT, tuple(host.name for host in site.hosts), "done"))
     seen = values(outcomes)
+    numbers = {name: facts.overlay_number for name, (facts, _) in seen.items()}
+    site.overlays.hear(site.hosts, numbers, deadline_s=playbook.deadlines.control)
+    site.progress(PhaseProgress("", PREFLIGHT, tuple(host.name for host in site.hosts), "done"))
     return Survey({name: facts for name, (facts, _) in seen.items()}, {name: skew for name, (_, skew) in seen.items()})
 
 
@@ -224,10 +226,11 @@ def _refuse_newer(site: Site, facts: Mapping[str, Facts]) -> None:
             )
         if fact.overlay_number > site.overlay_number:
             raise Refused(
-                f"has overlay {fact.overlay_number}; ours is {site.overlay_number}, and would loosen what it tightens",
+                f"has overlay {fact.overlay_number}; ours is {site.overlay_number}, and would loosen what it tightens. Its own is not "
+                f"taken over: {site.overlays.unbelieved.get(name, 'it is not the newest of the fleet')}",
                 where=name,
                 holds="nothing was touched",
-                next="get the newer overlays before you deploy",
+                next="see who laid it; lay a newer one: `tradeops flags disable`",
             )
 
 

@@ -25,6 +25,7 @@ from tradeops.deploy.preflight import close_all
 from tradeops.deploy.site import Site
 from tradeops.deploy.standby import end_standbys
 from tradeops.deploy.steps import advance
+from tradeops.deploy.tighten import take_over
 from tradeops.deploy.waiting import stay_halted, wait
 from tradeops.fleet.ports import AgentSession
 from tradeops.record.audit import NotRecorded
@@ -84,6 +85,7 @@ def _onward(crew: Crew, past: Past) -> Ending:
 
 def _prepare(crew: Crew, past: Past) -> Ending | None:
     """Lock, look at what is there, and stage. The ending when that fails: then nothing was switched."""
+    take_over(crew)
     try:
         lock(crew, takeover=crew.journal.session > 0)
         if crew.journal.session:

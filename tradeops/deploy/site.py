@@ -23,6 +23,7 @@ from tradeops.gates.sources.choose import source_of
 from tradeops.gates.sources.port import Source
 from tradeops.gates.spec import GateSpec
 from tradeops.safety.kill import Sweeping
+from tradeops.safety.overlays import Overlays
 
 
 class Releases(Protocol):
@@ -94,17 +95,8 @@ Tell = Callable[[Told], None]
 
 
 @dataclass(frozen=True)
-class InForce:
-    """The newest overlay that this machine knows. envelope: None while none was ever laid."""
-
-    envelope: Envelope | None = None
-    number: int = 0
-    flags_off: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Site:
-    """bindings: signed, by host name.  in_force: read anew, since a person may tighten in the middle of a run.
+    """bindings: signed, by host name.  overlays: asked anew, since a person may tighten in the middle of a run.
     roster number, policy: the operator's own.
 
     traffic: None where no proxy stands before the service.  run_key: makes the key of one session of a run.
@@ -126,7 +118,7 @@ class Site:
     approvals: Approvals
     exclusions: Exclusions
     bindings: Mapping[str, Envelope]
-    in_force: Callable[[], InForce]
+    overlays: Overlays
     roster_number: int
     policy: Policy
     person: str
@@ -142,17 +134,20 @@ class Site:
     @property
     def overlay(self) -> Envelope | None:
         """The newest overlay, as hosts are given it."""
-        return self.in_force().envelope
+        newest = self.overlays.newest()
+        return newest[0] if newest else None
 
     @property
     def overlay_number(self) -> int:
         """Its number, 0: there is none."""
-        return self.in_force().number
+        newest = self.overlays.newest()
+        return newest[1].number if newest else 0
 
     @property
     def flags_off(self) -> Mapping[str, int]:
         """Flags that are off by it, whatever release came before."""
-        return self.in_force().flags_off
+        newest = self.overlays.newest()
+        return newest[1].flags_off if newest else {}
 
     def source_for(self, gate: GateSpec) -> Source:
         """Where a gate's samples come from: as the playbook says, unless the site has its own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tradeops.checks.drift import FleetVerdict, Reading, read_hosts, verify
@@ -11,13 +11,13 @@ from tradeops.checks.proof import Expected
 from tradeops.contracts.identity import IdentityReport
 from tradeops.deploy.exclusion import Excluded
 from tradeops.fleet.host import Host
-from tradeops.fleet.outcome import Outcome
+from tradeops.fleet.outcome import Outcome, values
 from tradeops.fleet.ports import Agents, Controls, FanOut
 
 
 def fleet_verdict(
     hosts: Sequence[Host],
-    expected: Mapping[str, Expected],
+    expected: Callable[[Mapping[str, int]], Mapping[str, Expected]],
     agents: Agents,
     controls: Controls,
     fan_out: FanOut,
@@ -28,6 +28,7 @@ def fleet_verdict(
 ) -> FleetVerdict:
     """Every host compared with what was asked for and with the others; agents and guards are asked at the same time.
 
+    expected: by host, when it is known which number of an overlay each reports.
     timeout_s: of each connect to an agent and of each of its answers.  control_s: of a guard's answer.
     deadline_s: of everything that one agent is asked [three answers].
     """
@@ -39,7 +40,8 @@ def fleet_verdict(
             lambda: reports.update(controls.identities(hosts, deadline_s=control_s)),
         )
     )
-    return verify(hosts, expected, readings, reports)
+    numbers = {name: report.identity.overlay for name, report in values(reports).items() if report.identity}
+    return verify(hosts, expected(numbers), readings, reports)
 
 
 def name_excluded(verdict: FleetVerdict, excluded: Iterable[Excluded], now_ns: int) -> FleetVerdict:

@@ -86,9 +86,11 @@ class HttpControls:
 
     def rosters(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Envelope]]:
         """See fleet.ports.Controls."""
-        return self._get(
-            hosts, "/v1/roster", REPLY_BYTES_MAX, lambda host, status, body: read_document(host.name, status, body), deadline_s
-        )
+        return self._documents(hosts, "/v1/roster", deadline_s)
+
+    def overlays(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Envelope]]:
+        """See fleet.ports.Controls."""
+        return self._documents(hosts, "/v1/overlay", deadline_s)
 
     def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]:
         """See fleet.ports.Controls."""
@@ -122,6 +124,9 @@ class HttpControls:
 
     def _read(self, hosts: Sequence[Host], path: str, kind: type[Report], deadline_s: float) -> dict[str, Outcome[Report]]:
         return self._get(hosts, path, REPLY_BYTES_MAX, lambda host, status, body: read_report(host.name, status, body, kind), deadline_s)
+
+    def _documents(self, hosts: Sequence[Host], path: str, deadline_s: float) -> dict[str, Outcome[Envelope]]:
+        return self._get(hosts, path, REPLY_BYTES_MAX, lambda host, status, body: read_document(host.name, status, body), deadline_s)
 
     def _get(
         self, hosts: Sequence[Host], path: str, reply_max: int, parse: Callable[[Host, int, bytes], T], deadline_s: float

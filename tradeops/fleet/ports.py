@@ -74,6 +74,9 @@ class Controls(Protocol):
     def rosters(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Envelope]]:
         """The roster that each host keeps, its signatures not asked."""
 
+    def overlays(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Envelope]]:
+        """The directive that set the overlay in force on each host, its signatures not asked."""
+
     def direct(
         self,
         hosts: Sequence[Host],

@@ -77,7 +77,8 @@ class Api:
         self._app.router.add_get("/v1/identity", self._json(lambda: views.identity_of(guard)))
         self._app.router.add_get("/v1/status", self._json(lambda: views.status_of(guard)))
         self._app.router.add_get("/v1/health", self._json(lambda: views.health_of(guard)))
-        self._app.router.add_get("/v1/roster", self._roster)
+        self._app.router.add_get("/v1/roster", self._kept("roster", lambda: guard.site.roster))
+        self._app.router.add_get("/v1/overlay", self._kept("overlay", lambda: guard.memory.state.overlay))
         self._app.router.add_get("/v1/stops/{id}", self._stop)
         self._app.router.add_get("/metrics", self._metrics)
         self._app.router.add_post("/v1/directives", self._directives)
@@ -117,12 +118,16 @@ class Api:
 
         return handler
 
-    async def _roster(self, request: web.Request) -> web.Response:
-        """As it was signed: whoever asks verifies it."""
-        roster = self._guard.site.roster
-        if roster is None:
-            return web.json_response({"error": "this host keeps no roster that can be read", "code": "not_found"}, status=404)
-        return _answer(200, roster)
+    def _kept(self, what: str, read: Callable[[], Envelope | None]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """A document as it was signed: whoever asks verifies it."""
+
+        async def handler(request: web.Request) -> web.Response:
+            document = read()
+            if document is None:
+                return web.json_response({"error": f"this host keeps no {what} that can be read", "code": "not_found"}, status=404)
+            return _answer(200, document)
+
+        return handler
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=exposition(views.status_of(self._guard)).encode(), headers={"Content-Type": CONTENT_TYPE})

@@ -14,6 +14,7 @@ from tradeops.contracts.codec import convert, unknown_fields
 from tradeops.contracts.directive import Scope, Verb
 from tradeops.contracts.entitle import RUN_VERBS
 from tradeops.contracts.layout import SLOTS
+from tradeops.contracts.overlay import brought_back, loosened
 from tradeops.contracts.status import Mark, MarkKind
 from tradeops.contracts.units import PPM
 from tradeops.guard import marks
@@ -268,23 +269,15 @@ def _read_overlay(raw: object) -> Overlay:
 
 
 def _keeps_flags(old: Overlay, new: Overlay) -> None:
-    """What an overlay has turned off or buried no overlay brings back, whatever runs now (D05, D06). Raises Refusal."""
-    loosened = [f"flag {flag}" for flag, number in old.flags_off.items() if new.flags_off.get(flag, 0) < number]
-    loosened += [f"tombstone {flag}" for flag in old.flags_retired if flag not in new.flags_retired]
-    if loosened:
-        raise Refusal(
-            "loosens", f"overlay {new.number} would loosen {', '.join(loosened)}", "turning a flag on is a release, with its gates"
-        )
+    """What an overlay has turned off or buried no overlay brings back. Raises Refusal naming it."""
+    if found := brought_back(old, new):
+        raise Refusal("loosens", f"overlay {new.number} would loosen {', '.join(found)}", "turning a flag on is a release, with its gates")
 
 
 def _tighter(old: Overlay, new: Overlay) -> None:
     """An overlay over the same release may only tighten. Raises Refusal naming what it would loosen."""
-    loosened = [f"symbol {symbol}" for symbol in old.symbols_blocked if symbol not in new.symbols_blocked]
-    loosened += [f"limit {name}" for name, value in old.limits.items() if name not in new.limits or new.limits[name] > value]
-    if old.flow_cap_ppm is not None and (new.flow_cap_ppm is None or new.flow_cap_ppm > old.flow_cap_ppm):
-        loosened.append("the flow cap")
-    if loosened:
-        raise Refusal("loosens", f"overlay {new.number} would loosen {', '.join(loosened)}", "loosening is a release, with its gates")
+    if found := loosened(old, new):
+        raise Refusal("loosens", f"overlay {new.number} would loosen {', '.join(found)}", "loosening is a release, with its gates")
 
 
 _VERBS: Final[dict[Verb, Callable[[State, Order, Facts, Now], Decision]]] = {

@@ -78,6 +78,25 @@ def test_an_overlay_that_every_guard_refuses_is_a_refusal(live: Console) -> None
     assert live.run("flags", "disable", "rlp-7", "--reason", "drill").code == ExitCode.REFUSED
 
 
+def test_a_machine_that_never_saw_the_overlay_learns_of_it_from_the_hosts(live: Console) -> None:
+    """D06: another operator turned it off; plan, verify and the matrix say whose word that is, and the deploy keeps it here."""
+    live.run("flags", "disable", "rlp-7", "--reason", "drill")
+    new = live.new_release(4, flags=(RLP,))
+    listed = ("flags", "list", "--flags", str(live.folder / "flags.json"))
+    before = live.run(*listed).out
+    kept = live.folder / ".tradeops" / "overlays" / "1.json"
+    signed = kept.read_bytes()
+    kept.unlink()
+    for command in (("verify",), ("plan", new)):
+        said = live.run(*command)
+        assert said.code == ExitCode.PROVED
+        assert "overlay 1, signed by operator-1, is in force on 8 hosts and was not here" in said.out
+    assert live.run(*listed).out == before
+    assert not kept.exists()
+    assert live.run("deploy", new).code == ExitCode.PROVED
+    assert (kept.read_bytes(), active(live)) == (signed, [])
+
+
 def test_who_may_not_and_what_nobody_knows(live: Console) -> None:
     """A person without the right leaves nothing behind; a mistyped id is no success."""
     assert live.run("flags", "disable", "rlp-7", "--reason", "drill", "--as", "risk-1").code == ExitCode.REFUSED

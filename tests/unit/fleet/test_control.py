@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -259,7 +260,8 @@ def test_many_hosts_that_hang_hold_up_nobody_else(files: TlsFiles, controls: Htt
     assert len(errors(outcomes)) == 200
 
 
-def test_rosters_are_read_as_they_were_signed(files: TlsFiles, controls: HttpControls) -> None:
+@pytest.mark.parametrize("read", [HttpControls.rosters, HttpControls.overlays])
+def test_signed_documents_are_read_as_they_were_signed(files: TlsFiles, controls: HttpControls, read: Any) -> None:
     """Whole, or an error that says why: whose signature it bears is for the reader to ask."""
     answers = {
         "host-1": answering(http(msgspec.json.encode(directive()))),
@@ -267,7 +269,7 @@ def test_rosters_are_read_as_they_were_signed(files: TlsFiles, controls: HttpCon
         "host-3": answering(http(b"{}", "404 Not Found")),
     }
     with tls_guards(files, answers) as guards:
-        found = controls.rosters([guard.host() for guard in guards.values()], deadline_s=3)
+        found = read(controls, [guard.host() for guard in guards.values()], deadline_s=3)
     assert values(found) == {"host-1": directive()}
     assert "no signed document" in errors(found)["host-2"].what
     assert "answered 404" in errors(found)["host-3"].what

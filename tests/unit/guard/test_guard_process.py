@@ -246,12 +246,14 @@ def test_a_runs_cap_is_on_the_page_and_survives_the_guard(fresh: GuardHost) -> N
 
 
 def test_an_overlay_is_laid_before_the_trader(fresh: GuardHost) -> None:
-    """Signed as it came, and its blocked symbols in the page at once."""
+    """Signed as it came, there and to whoever asks, and its blocked symbols in the page at once."""
     fresh.permit()
+    assert fresh.ask("GET", "/v1/overlay")[0] == 404
     overlay = {"schema": "tradeops/overlay/v1", "fleet": "test-fleet", "number": 3, "symbols_blocked": ["ABC"]}
     said = fresh.people.say(Verb.OVERLAY, args={"overlay": overlay})
     assert fresh.post(said).accepted
     assert msgspec.json.decode(fresh.layout.overlay_file.read_bytes(), type=Envelope) == said
+    assert msgspec.json.decode(fresh.ask("GET", "/v1/overlay")[1], type=Envelope) == said
     page = StopPage(fresh.layout.stop_page, writable=False)
     words = page.read()
     page.close()
