@@ -53,7 +53,8 @@ class Vitals(msgspec.Struct, frozen=True):
     page's words the gate last acted on.  send_queue: bytes handed over and not yet on the wire.  sessions: venue, or venue/feed ->
     up or down.  feed_age_ns: per feed, corrected by the feed's clock offset.  warnings: since start (D17).
     writes: holds the host's journal and may use its sessions; a standby does not, its state is `standby`.
-    token: the activation under which it writes, 0 for none.
+    token: the activation under which it writes, 0 for none.  unanswered: of the working orders, those of which the venue has yet to
+    say what became of what was asked last: a new one, a cancel, a query.
     """
 
     identity: Identity
@@ -73,6 +74,7 @@ class Vitals(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     writes: bool = True
     token: int = 0
+    unanswered: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -12,6 +12,8 @@ from tradeops.contracts.units import format_units
 
 WINDOW_NS: Final = 3 * NS_PER_S
 """How far the two may be apart in time."""
+UNANSWERED_NS: Final = 30 * NS_PER_S
+"""How long orders may differ of which the trader still awaits the venue's answer (ours)."""
 BEATS_MIN: Final = 5
 """Fewer beats than that are too few to call it a break (ours; a trader says ten a second)."""
 FRESH_NS: Final = NS_PER_S
@@ -59,17 +61,18 @@ class _Pair:
     before it until now, and only when no beat of a whole window has met anything is it a break.
     """
 
-    def __init__(self, began_ns: int, held: _Held | None = None) -> None:
+    def __init__(self, began_ns: int, held: _Held | None = None, window_ns: int = WINDOW_NS) -> None:
         """held: what the trader has besides what the drop copy shows; None: nothing."""
         self._began_ns = began_ns
+        self._window_ns = window_ns
         self._held = held
         self._young: deque[tuple[int, int]] = deque(maxlen=_APART_KEPT_MAX)
-        self._apart: deque[tuple[int, int]] = deque(maxlen=_APART_KEPT_MAX)
+        self._apart: deque[tuple[int, int, int]] = deque(maxlen=_APART_KEPT_MAX)
         self._apart_since_ns = 0
         self._shown: deque[tuple[int, int]] = deque()
 
-    def add(self, now_ns: int, beat_ns: int, said: int, shown: int) -> None:
-        """said: by the trader at `beat_ns`.  shown: by the drop copy now."""
+    def add(self, now_ns: int, beat_ns: int, said: int, shown: int, open_points: int = 0) -> None:
+        """said: by the trader at `beat_ns`, of which it does not claim to know `open_points`.  shown: by the drop copy now."""
         self._shown.append((now_ns, shown))
         while self._shown[0][0] <= now_ns - WINDOW_NS - FRESH_NS:
             self._shown.popleft()
@@ -78,7 +81,7 @@ class _Pair:
         if not self._apart:
             self._apart_since_ns = beat_ns
         if not self._apart or beat_ns > self._apart[-1][0]:
-            self._apart.append((beat_ns, said))
+            self._apart.append((beat_ns, said - open_points, said))
         if any(self._meets(*beat) for beat in self._apart):
             self._apart.clear()
 
@@ -86,7 +89,7 @@ class _Pair:
         """Whether a beat has met the drop copy within the window; too few beats to say counts as yes."""
         if self._held is not None and not self._held.known(now_ns):
             return True
-        return len(self._apart) < BEATS_MIN or now_ns - self._apart_since_ns < WINDOW_NS
+        return len(self._apart) < BEATS_MIN or now_ns - self._apart_since_ns < self._window_ns
 
     def expected(self, shown: int) -> str:
         """What the trader should have, in words."""
@@ -103,9 +106,9 @@ class _Pair:
                 around = self._around(at_ns)
                 held.learn(now_ns, told - max(around), told - min(around))
 
-    def _meets(self, beat_ns: int, said: int) -> bool:
+    def _meets(self, beat_ns: int, least: int, most: int) -> bool:
         around, (low, high) = self._around(beat_ns), self._span()
-        return min(around) + low <= said <= max(around) + high
+        return min(around) + low <= most and least <= max(around) + high
 
     def _around(self, beat_ns: int) -> list[int]:
         return [value for at_ns, value in self._shown if at_ns >= beat_ns - FRESH_NS]
@@ -114,11 +117,30 @@ class _Pair:
         return (self._held.span if self._held else None) or (0, 0)
 
 
+class _Working:
+    """Working orders. Of a new one, or one being cancelled, a trader does not claim to know whether it works, for a while: a venue may
+    be slow to answer.
+    """
+
+    def __init__(self, began_ns: int) -> None:
+        self._known = _Pair(began_ns)
+        self._all = _Pair(began_ns, window_ns=UNANSWERED_NS)
+
+    def breaks(self, now_ns: int, vitals: Vitals, shown: int) -> list[str]:
+        """What has not met for too long."""
+        self._known.add(now_ns, vitals.beat_ns, vitals.working, shown, vitals.unanswered)
+        self._all.add(now_ns, vitals.beat_ns, vitals.working, shown)
+        if self._known.met(now_ns) and self._all.met(now_ns):
+            return []
+        unanswered = f", {vitals.unanswered} of them unanswered" if vitals.unanswered else ""
+        return [f"working orders: trader {vitals.working}{unanswered}, drop copy {shown}"]
+
+
 class Reconciler:
     """Compares working orders, and positions since both were first seen together, again when a venue lost its memory."""
 
     def __init__(self) -> None:
-        self._working: _Pair | None = None
+        self._working: _Working | None = None
         self._positions: dict[str, _Pair] = {}
         self._held: dict[str, _Held] = {}
         self._memory: object = None
@@ -141,9 +163,8 @@ class Reconciler:
             self._memory, self._positions = memory, {}
             self._held = {symbol: _Held(now_ns) for symbol in {*vitals.positions, *filled}}
         if self._working is None:
-            self._working = _Pair(now_ns)
-        self._working.add(now_ns, vitals.beat_ns, vitals.working, working)
-        breaks = [] if self._working.met(now_ns) else [f"working orders: trader {vitals.working}, drop copy {working}"]
+            self._working = _Working(now_ns)
+        breaks = self._working.breaks(now_ns, vitals, working)
         for symbol in sorted({*vitals.positions, *filled}):
             said, shown = vitals.positions.get(symbol, 0), filled.get(symbol, 0)
             if symbol not in self._positions:

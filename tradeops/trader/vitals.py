@@ -68,6 +68,7 @@ class VitalsMaker:
             warnings=(*self._telemetry.warnings, *(f"halted: {name}: {text}" for name, text in self._standing.reasons.items())),
             writes=self._tenure.writes,
             token=self._tenure.token,
+            unanswered=self._ledger.orders.unanswered,
         )
 
     def _counters(self) -> dict[str, int]:

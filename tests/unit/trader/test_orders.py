@@ -81,6 +81,7 @@ def test_exposure_is_the_sum_of_open_orders_whatever_happens(events: list[tuple[
     exposure = book.exposure(SYMBOL)
     assert set(exposure.orders) == {one.order.id for one in open_orders}
     assert book.open_count == len(open_orders)
+    assert book.unanswered == sum(one.state is not State.WORKING for one in open_orders)
     for side, quantity in ((Side.BUY, exposure.buy), (Side.SELL, exposure.sell)):
         assert quantity == sum(one.open_quantity for one in open_orders if one.order.side is side)
     bought, sold = book.values()

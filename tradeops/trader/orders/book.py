@@ -8,7 +8,7 @@ from typing import Final
 
 from tradeops.contracts.units import value_of
 from tradeops.trader.messages import Order, OrderEvent
-from tradeops.trader.orders.states import OPEN, State, after
+from tradeops.trader.orders.states import OPEN, UNANSWERED, State, after
 from tradeops.wire.protocol import Side
 
 CLOSED_KEPT_MAX: Final = 50_000
@@ -82,7 +82,10 @@ _NONE: Final = Exposure()
 
 
 class OrderBook:
-    """Orders by id. Rebuilt from the journal by the same calls that built it."""
+    """Orders by id. Rebuilt from the journal by the same calls that built it.
+
+    open_count: of the open ones.  unanswered: how many of those have not been answered yet.
+    """
 
     def __init__(self, *, closed_kept_max: int = CLOSED_KEPT_MAX) -> None:
         self._closed_kept_max = closed_kept_max
@@ -90,6 +93,7 @@ class OrderBook:
         self._closed: OrderedDict[str, None] = OrderedDict()
         self._exposures: dict[str, Exposure] = {}
         self.open_count = 0
+        self.unanswered = 0
 
     def __contains__(self, order_id: str) -> bool:
         return order_id in self._orders
@@ -120,6 +124,7 @@ class OrderBook:
         exposure.orders[order.id] = tracked
         exposure.shift(tracked, order.quantity)
         self.open_count += 1
+        self.unanswered += 1
         return tracked
 
     def happen(self, tracked: Tracked, event: OrderEvent, now_ns: int) -> Change:
@@ -144,6 +149,7 @@ class OrderBook:
     def _move(self, tracked: Tracked, state: State) -> None:
         was_open = tracked.state in OPEN
         remaining = tracked.open_quantity
+        self.unanswered += (state in UNANSWERED) - (tracked.state in UNANSWERED)
         tracked.state = state
         if was_open and state not in OPEN:
             exposure = self._exposures[tracked.order.symbol]

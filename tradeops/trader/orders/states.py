@@ -29,6 +29,8 @@ class State(StrEnum):
 
 
 OPEN: Final = frozenset({State.INTENDED, State.SENT, State.WORKING, State.CANCELLING, State.UNKNOWN})
+UNANSWERED: Final = OPEN - {State.WORKING}
+"""Open, and the venue has not said yet what became of what was asked last."""
 
 _REPORTED: Final = {E.FILLED: State.FILLED, E.CANCELLED: State.CANCELLED, E.REJECTED: State.REJECTED}
 
