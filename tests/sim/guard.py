@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from tradeops.base.clock import VirtualClock
-from tradeops.contracts.directive import Directive
+from tradeops.contracts.directive import NEEDS, RISK_REDUCING, SPEAKS, Directive
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.status import Mark
 from tradeops.guard import marks
@@ -27,6 +27,7 @@ class SimGuard:
     ahead_ns: int = 0
     """Of the operator's clock."""
     state: State = field(default_factory=lambda: State(permit=PERMIT))
+    speaks: int = SPEAKS
 
     def now(self) -> Now:
         """Both clocks."""
@@ -55,6 +56,8 @@ class SimGuard:
 
     def direct(self, directive: Directive, envelope: Envelope, facts: Facts) -> Refusal | bool:
         """Take a directive whose signatures were verified; why not, or whether it was taken before."""
+        if self.speaks < NEEDS.get(directive.verb, 0) and directive.verb not in RISK_REDUCING and "fence" in directive.args:
+            return Refusal("unknown_fields", "args carry what this guard does not know: fence")
         people = ("operator-1", "risk-1")[: len(envelope.signatures)]
         order = Order(directive, envelope, people, directive.run)
         try:

@@ -323,6 +323,7 @@ class SimHost(TwoSlots):
             token=self.guard.state.token,
             standby=self._vitals(self.beside),
             standby_age_ms=20.0,
+            speaks=self.guard.speaks,
         )
 
     def health(self) -> Health:

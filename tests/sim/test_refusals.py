@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.drive import ROLLING, try_abort, try_deploy
+from tests.sim.drive import BLUE_GREEN, ROLLING, try_abort, try_deploy
 from tests.sim.world import FLEET, OperatorDied, SimReleases, World
-from tradeops.base.errors import ExitCode, Refused, SignatureInvalid, UsageError
+from tradeops.base.errors import ExitCode, PreflightFailed, Refused, SignatureInvalid, UsageError
 from tradeops.contracts.directive import ALL_HOSTS, Verb
 from tradeops.contracts.policy import Policy
 from tradeops.contracts.status import Mark, MarkKind
@@ -178,3 +178,29 @@ def test_a_host_that_stands_by_is_not_deployed_to(world: World) -> None:
     with pytest.raises(Refused, match="no slot is active"):
         deploy(world.site(), world.new, ROLLING)
     assert world.pids_now() == world.pids
+
+
+def test_a_guard_that_does_not_know_what_will_be_said_to_it_is_found_before_anything_is_touched(world: World) -> None:
+    """Exit 3 names the host, what its platform speaks, and what renews it; a playbook that says nothing new to it goes on."""
+    third = world.release(3)
+    world.truth["h4"].guard.speaks = 0
+    with pytest.raises(PreflightFailed, match="h4: platform 000000000000 speaks 0, standby and activate need 1") as refused:
+        deploy(world.site(), third, BLUE_GREEN)
+    assert (refused.value.exit_code, refused.value.where) == (ExitCode.PREFLIGHT, "h4")
+    assert "fleet enroll" in (refused.value.next or "")
+    assert (world.pids_now(), list_runs(world.site().runs)[-1].plan().release) == (world.pids, world.new)
+    assert try_deploy(world, third)[0] == ExitCode.PROVED
+
+
+def test_a_guard_that_became_older_in_mid_run_keeps_the_run_from_being_taken_up(world: World) -> None:
+    """A host came back from an old image: asked before the others are touched, and over when it is renewed."""
+    world.when("warm", world.die)
+    with pytest.raises(OperatorDied):
+        try_deploy(world, third := world.release(3), BLUE_GREEN)
+    world.revive()
+    world.truth["h4"].guard.speaks = 0
+    pids = world.pids_now()
+    assert (try_abort(world)[0], world.pids_now()) == (ExitCode.PREFLIGHT, pids)
+    assert {host.runs() for host in world.truth.values()} == {third}
+    world.truth["h4"].guard.speaks = 1
+    assert try_abort(world)[0] == ExitCode.PROVED

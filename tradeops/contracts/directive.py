@@ -30,6 +30,15 @@ RISK_REDUCING = frozenset({Verb.KILL, Verb.HALT, Verb.STANDBY, Verb.HOLD})
 """These tolerate unknown fields; the others refuse them."""
 
 
+SPEAKS = 1
+"""What directives may say; a guard tells its number in its status. It rises with every word that an older guard refuses.
+
+0: a guard of before the number.  1: a run's standby and activate say its fence.
+"""
+NEEDS = {Verb.STANDBY: 1, Verb.ACTIVATE: 1}
+"""Verb -> what a guard must speak to take it from a run; what is not named here any guard takes."""
+
+
 class Scope(msgspec.Struct, frozen=True):
     """A subset by venue, symbol, strategy: an order is in it when every list that is not empty names it."""
 
@@ -52,8 +61,8 @@ class Directive(msgspec.Struct, frozen=True):
 
     hosts: names, or `*` alone for the whole fleet (kill, halt).  issued_ns, expires_ns: wall time; a kill's are
     not held against it.  ends: with permit, the kill ids it ends; with resume, the halt ids.  run: set by a run key.
-    args: by verb: overlay {"overlay": {...}}; permit {"cause": str}; activate {"token": int, "slot": str, "fence": int},
-    where people give no fence; lease {"lease_s": int, "fence": int, "flow_cap_ppm": int}, where no cap means all of the
+    args: by verb: overlay {"overlay": {...}}; permit {"cause": str}; standby {"fence": int} and activate {"token": int, "slot": str,
+    "fence": int}, where people give no fence; lease {"lease_s": int, "fence": int, "flow_cap_ppm": int}, where no cap means all of the
     flow, and lease_s 0 ends lease and cap.
     """
 

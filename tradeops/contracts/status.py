@@ -83,6 +83,7 @@ class Status(msgspec.Struct, frozen=True):
     vitals: of the active slot.  active, token: the slot that holds the activation token, or held it last when the host
     stands by, and the token's number.  standby: vitals of the other slot's process, None when none lives.
     flow_cap_ppm: the share of signals that a run has left to this host, None for all; the overlay may leave less.
+    speaks: which words of directives it knows (contracts.directive.SPEAKS).
     """
 
     schema: str
@@ -108,6 +109,7 @@ class Status(msgspec.Struct, frozen=True):
     standby: Vitals | None = None
     standby_age_ms: float | None = None
     flow_cap_ppm: int | None = None
+    speaks: int = 0
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tradeops.base.clock import NS_PER_S
+from tradeops.base.digest import short
 from tradeops.base.errors import ExitCode, LockHeld, PreflightFailed, Refused, TradeopsError
 from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
 from tradeops.contracts.agent import AgentVerb, Facts
 from tradeops.contracts.codec import convert
+from tradeops.contracts.directive import NEEDS, Verb
 from tradeops.contracts.manifest import VITALS, Release
+from tradeops.contracts.status import Status
 from tradeops.deploy.asked import SETTLED
 from tradeops.deploy.blackout import blacked_out
 from tradeops.deploy.journal import came_to, list_runs
@@ -23,6 +26,7 @@ from tradeops.fleet.outcome import errors, values
 from tradeops.fleet.ports import AgentSession
 
 _MB = 1_000_000
+_MEND = "bring the hosts back, or see `tradeops doctor`"
 PREFLIGHT = "preflight"
 """The name of this phase on a screen: it has no run yet, and nothing to journal."""
 
@@ -71,7 +75,7 @@ class Survey:
 
 
 def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook) -> Survey:
-    """The facts of every host, whose guards must answer too, and every proxy. Raises PreflightFailed naming each that did not."""
+    """The facts of every host, and every proxy; guards must answer, and know the playbook's words. Raises PreflightFailed, naming each."""
 
     def ask(host: Host) -> tuple[Facts, Skew]:
         asked_ns = site.clock.wall_ns()
@@ -83,8 +87,10 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
     outcomes = site.fan_out.run(site.hosts, ask, deadline_s=playbook.deadlines.verb * 2)
     if failures := errors(outcomes):
         raise fleet_error("gave no facts", failures, len(site.hosts))
-    if failures := errors(site.controls.statuses(site.hosts, deadline_s=playbook.deadlines.control)):
+    guards = site.controls.statuses(site.hosts, deadline_s=playbook.deadlines.control)
+    if failures := errors(guards):
         raise fleet_error("have a guard that does not answer", failures, len(site.hosts))
+    refuse_deaf(playbook, values(guards))
     see_proxies(site)
     seen = values(outcomes)
     numbers = {name: facts.overlay_number for name, (facts, _) in seen.items()}
@@ -93,14 +99,27 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
     return Survey({name: facts for name, (facts, _) in seen.items()}, {name: skew for name, (_, skew) in seen.items()})
 
 
-def fleet_error(what: str, failures: Mapping[str, TradeopsError], declared: int) -> PreflightFailed:
-    """One error that names every host and its reason."""
+def refuse_deaf(playbook: Playbook, guards: Mapping[str, Status]) -> None:
+    """Raises PreflightFailed naming every guard that would refuse what the playbook has to say to it."""
+    verbs = (Verb.STANDBY, Verb.ACTIVATE) if playbook.cutover else ()
+    needed = max((NEEDS[verb] for verb in verbs), default=0)
+    deaf = {
+        name: TradeopsError(f"platform {short(status.platform)} speaks {status.speaks}, {' and '.join(verbs)} need {needed}", where=name)
+        for name, status in guards.items()
+        if status.speaks < needed
+    }
+    if deaf:
+        raise fleet_error("have a guard that is too old for the playbook", deaf, len(guards), "`tradeops fleet enroll` renews the platform")
+
+
+def fleet_error(what: str, failures: Mapping[str, TradeopsError], declared: int, mend: str = _MEND) -> PreflightFailed:
+    """One error that names every host and its reason. mend: what puts it right."""
     reasons = "\n".join(f"{name}: {error.what}" for name, error in failures.items())
     return PreflightFailed(
         f"{len(failures)} of {declared} hosts {what}\n{reasons}",
         where=", ".join(failures),
         holds="nothing was touched on any host",
-        next="bring the hosts back, or see `tradeops doctor`; then deploy again",
+        next=f"{mend}; then deploy again",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tradeops.base.clock import NS_PER_MS, NS_PER_S
 from tradeops.base.digest import short
 from tradeops.contracts import identity, status
+from tradeops.contracts.directive import SPEAKS
 from tradeops.contracts.identity import IdentityReport
 from tradeops.contracts.metrics import Counter
 from tradeops.contracts.status import Check, Health, Status, Vitals
@@ -61,6 +62,7 @@ def status_of(guard: Guard) -> Status:
         standby=beside.vitals if beside.alive else None,
         standby_age_ms=_age_ms(beside) if beside.alive else None,
         flow_cap_ppm=state.flow_cap_ppm,
+        speaks=SPEAKS,
     )
 
 

@@ -15,7 +15,7 @@ from tests.support.guardhost import GuardHost
 from tests.support.people import People, signed
 from tests.support.wait import until
 from tradeops.base.clock import NS_PER_S, SystemClock
-from tradeops.contracts.directive import Verb
+from tradeops.contracts.directive import SPEAKS, Verb
 from tradeops.contracts.envelope import Envelope, Purpose
 from tradeops.contracts.roster import SCHEMA as ROSTER_SCHEMA
 from tradeops.contracts.roster import Roster, RosterHost
@@ -99,7 +99,7 @@ def test_bodies_are_bounded(quiet: GuardHost) -> None:
     for body in (b"", b"null", b"{}", b"[" * 100_000, b"\xff\xfe"):
         assert quiet.ask("POST", "/v1/directives", body)[0] == 400
     assert quiet.ask("POST", "/v1/directives?wait_ms=soon", msgspec.json.encode(quiet.people.say(Verb.KILL, fleet="x")))[0] == 409
-    assert quiet.status().host == "host-1"
+    assert (quiet.status().host, quiet.status().speaks) == ("host-1", SPEAKS)
 
 
 def test_many_hanging_connections_do_not_keep_a_kill_out(host: GuardHost) -> None:
