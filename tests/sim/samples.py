@@ -16,6 +16,7 @@ from tradeops.gates.spec import GateSpec
 
 SIGNALS_PER_S = 200
 ERRORS, SIGNALS = PREFIX + Counter.ERRORS, PREFIX + Counter.SIGNALS
+DECISIONS = PREFIX + Counter.DECISIONS
 COMPARED, DIFFERENT = PREFIX + Counter.DECISIONS_COMPARED, PREFIX + Counter.DECISIONS_DIFFERENT
 SHADOW = {
     "slot": "standby",
@@ -68,6 +69,6 @@ class SimSource:
         different = signals * 0.05 if process.release in self.apart else 0.0
         values = dict.fromkeys(self.spec.counters() | self.spec.gauges(), 0.0)
         values |= {SIGNALS: float(int(signals)), ERRORS: float(int(errors)), self.spec.start: since_s}
-        values |= {COMPARED: float(int(signals)), DIFFERENT: float(int(different))}
+        values |= {DECISIONS: float(int(signals)), COMPARED: float(int(signals)), DIFFERENT: float(int(different))}
         taken_s = 1.0 if "stale" in host.faults else now_s
         return Done(Sample(host.name, process.release, since_s, taken_s, now_s - taken_s, values, {}))

@@ -12,7 +12,7 @@ from tests.sim.host import SimHost
 from tests.sim.traffic import SimTraffic
 from tests.sim.turns import NEW_SLOT, OLD_SLOT, dead, whole
 from tests.sim.world import World
-from tradeops.base.errors import ExitCode
+from tradeops.base.errors import ExitCode, UsageError
 from tradeops.checks.finding import open_findings
 from tradeops.contracts.status import Mark, MarkKind
 from tradeops.deploy.asked import expected_hosts, release_before
@@ -75,6 +75,26 @@ def test_a_release_that_decides_otherwise_never_trades(world: World) -> None:
     assert world.pids_now() == world.pids
     whole(world, world.old, OLD_SLOT)
     assert try_deploy(world, world.new, BLUE_GREEN)[0] == ExitCode.REFUSED
+
+
+def of_standbys(world: World, **gate: object) -> list[str]:
+    """What a plan says of the standbys' gate, where there is no other."""
+    cutover = BLUE_GREEN.cutover or pytest.fail()
+    shadow = cutover.shadow.model_copy(update={"gate": cutover.shadow.gate.model_copy(update=gate)})
+    book = BLUE_GREEN.model_copy(update={"gate": None, "cutover": cutover.model_copy(update={"shadow": shadow})})
+    return list(plan(world.site(), world.new, book).outlook)
+
+
+def test_the_plan_says_when_the_standbys_will_have_decided(world: World) -> None:
+    """D10: by what the slot that trades decides now; a gate that never can is a mistake in the plan, or an explicit choice."""
+    assert of_standbys(world) == ["gate of the standbys: a verdict after about 10 s at the current rate"]
+    for fault, said in (("quiet", "tradeops_decisions_total does not rise"), ("no_data", "exports none of the series")):
+        for host in world.truth.values():
+            host.faults = {fault}
+        with pytest.raises(UsageError, match=said):
+            of_standbys(world)
+        (held,) = of_standbys(world, undecided="hold")
+        assert held.startswith("gate of the standbys: no verdict at the current rate") and said in held
 
 
 @pytest.mark.parametrize("then", [try_resume, try_abort])

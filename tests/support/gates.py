@@ -42,6 +42,7 @@ class Daemon:
         orders = signals if orders is None else orders
         for counter, by in (
             (Counter.SIGNALS, signals),
+            (Counter.DECISIONS, signals),
             (Counter.ERRORS, errors),
             (Counter.ORDERS_REJECTED, rejects),
             (Counter.ORDERS_SENT, orders),

@@ -29,6 +29,7 @@ class Counter(StrEnum):
     ORDERS_WITHHELD = "orders_withheld_total"
     CANCELS_SENT = "cancels_sent_total"
     FILLS = "fills_total"
+    DECISIONS = "decisions_total"
     DECISIONS_COMPARED = "decisions_compared_total"
     DECISIONS_DIFFERENT = "decisions_different_total"
     PATH_CHECKS_PASSED = "path_checks_passed_total"
@@ -84,6 +85,7 @@ HELP: Final[Mapping[str, str]] = {
     Counter.ORDERS_WITHHELD: "Orders that the gate kept: they never left.",
     Counter.CANCELS_SENT: "Cancels handed to a venue's session.",
     Counter.FILLS: "Executions.",
+    Counter.DECISIONS: "Sides of symbols that were decided on, whatever was wanted there.",
     Counter.DECISIONS_COMPARED: "Sides of symbols on which a standby was held against the slot that trades.",
     Counter.DECISIONS_DIFFERENT: "Those that stayed apart for longer than a moment.",
     Counter.PATH_CHECKS_PASSED: "Order round trips that cannot trade, passed.",

@@ -64,7 +64,7 @@ def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | N
 def outlook(estimates: Sequence[tuple[str, Estimate]]) -> tuple[str, ...]:
     """The gates' times in words, as they stand now."""
     return tuple(
-        f"gate of step {says}: "
+        f"gate of {says}: "
         + ("no verdict" if one.seconds is None else f"a verdict after about {one.seconds:,.0f} s")
         + " at the current rate"
         + "".join(f"; {problem}" for problem in one.problems)

@@ -15,6 +15,7 @@ from tradeops.contracts.codec import decode
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.deploy.plan import Plan, StepPlan
+from tradeops.deploy.playbook import Shadow
 from tradeops.deploy.site import GateProgress
 from tradeops.deploy.watching import refuse_odd
 from tradeops.gates.arms import Arms
@@ -44,6 +45,11 @@ class Undecided(Exception):
 def spec_of(gate: GateSpec, step: StepPlan) -> GateSpec:
     """The gate of one step: it asks for the step's own events (D10)."""
     return gate.model_copy(update={"min_exposure": max(step.events, 1)})
+
+
+def shadow_spec(shadow: Shadow) -> GateSpec:
+    """The gate of the standbys: it asks for so many decisions (D10)."""
+    return shadow.gate.model_copy(update={"min_exposure": shadow.decisions})
 
 
 def arms_of(plan: Plan, number: int) -> Arms:

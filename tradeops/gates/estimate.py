@@ -8,11 +8,15 @@ from functools import reduce
 import msgspec
 
 from tradeops.base.errors import UsageError
+from tradeops.contracts.metrics import PREFIX, Counter
 from tradeops.gates.counts import Demand, Seen, exposure_needed
 from tradeops.gates.measures import count_of, demands
 from tradeops.gates.past import Past
 from tradeops.gates.rounds import Delta
-from tradeops.gates.spec import GateSpec, Metric
+from tradeops.gates.spec import GateSpec, Metric, RateMetric, RatioMetric
+
+_OF_LIVE = {PREFIX + Counter.DECISIONS_COMPARED: PREFIX + Counter.DECISIONS}
+"""What tells, of the slot that trades, how often a standby beside it will be held against it."""
 
 
 class Forecast(msgspec.Struct, frozen=True):
@@ -69,6 +73,20 @@ def estimate(spec: GateSpec, past: Past, *, share: float, beside: float, bake_s:
             next="lengthen the bake, give the canary more of the flow, widen a margin, or write `undecided: hold` into the gate",
         )
     return Estimate(max(known) if len(known) == len(waits) else None, forecasts, tuple(problems))
+
+
+def of_live(spec: GateSpec) -> GateSpec:
+    """The gate of a standby as it can be reckoned before there is one: of the slot that trades, whose decisions it will make too."""
+
+    def moved(metric: Metric) -> Metric:
+        return metric.model_copy(update={"per": _moved(metric.per)}) if isinstance(metric, RatioMetric | RateMetric) else metric
+
+    metrics = {name: moved(metric) for name, metric in spec.metrics.items()}
+    return spec.model_copy(update={"slot": "active", "exposure": _moved(spec.exposure), "metrics": metrics})
+
+
+def _moved(series: str) -> str:
+    return _OF_LIVE.get(series, series)
 
 
 def _forecasts(spec: GateSpec, past: Past, total: Delta, seconds: float, *, share: float, beside: float) -> Iterator[Forecast]:

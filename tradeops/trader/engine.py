@@ -149,6 +149,7 @@ class Engine:
             signals = quote(view, self._ledger.positions.quantity(symbol), terms.instruments[symbol].tick, terms.settings)
             for path in terms.hits:
                 self._telemetry.count(path)
+        self._telemetry.count(Counter.DECISIONS, len(signals))
         planned = plan(signals, open_orders, self._placing.terms.tolerance_ppm)
         for tracked in planned.cancels:
             self._placing.cancel(tracked)

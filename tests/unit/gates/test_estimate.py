@@ -10,12 +10,14 @@ from tests.support.gaterun import healthy, spec
 from tests.support.gates import HOSTS, LATENCY, OLD, Daemon, reading
 from tradeops.base.errors import UsageError
 from tradeops.contracts.metrics import PREFIX, Counter
+from tradeops.deploy.playbook import Shadow
 from tradeops.fleet.outcome import Failed
-from tradeops.gates.estimate import Estimate, estimate
+from tradeops.gates.estimate import Estimate, estimate, of_live
 from tradeops.gates.past import Past
 from tradeops.gates.samples import BadSample
 from tradeops.gates.spec import GateSpec
 
+DECISIONS = PREFIX + Counter.DECISIONS
 ERRORS = {"kind": "ratio", "events": PREFIX + Counter.ERRORS, "limit": "1%"}
 
 
@@ -114,3 +116,29 @@ def test_a_gate_that_can_never_decide_is_an_error_or_a_choice(changes: dict[str,
     chosen = spec(undecided="hold", **changes)
     found = of(chosen, observed(chosen, signals=signals))
     assert any(what in problem for problem in found.problems)
+
+
+def beside(**fields: object) -> GateSpec:
+    """The gate of standbys that a playbook has by default, otherwise spelt out."""
+    return Shadow(gate=Shadow().gate.model_copy(update=fields)).gate
+
+
+def test_a_standby_is_reckoned_by_the_decisions_of_what_trades() -> None:
+    """D10: each of them is one that the standby makes too, and is held against; as much as is asked of it, and what its limits need."""
+    live = of_live(beside(min_exposure=3000))
+    assert (live.slot, live.exposure) == ("active", DECISIONS)
+    assert DECISIONS in live.counters() and PREFIX + Counter.DECISIONS_COMPARED not in live.counters()
+    found = of(live, observed(live, signals=1), share=1.0, beside=0.0)
+    assert found.seconds == pytest.approx(3000 / 8, rel=0.05)
+    assert found.problems == ()
+    assert {one.name: one.needed is not None for one in found.metrics} == {"decisions_different": True, "error_rate": True}
+
+
+def test_a_standby_that_would_decide_nothing_is_a_mistake_in_the_plan() -> None:
+    """No data is never a pass: known before anything is touched."""
+    live = of_live(beside())
+    with pytest.raises(UsageError, match=f"nothing is taken in now: {DECISIONS} does not rise"):
+        of(live, observed(live, signals=0), share=1.0, beside=0.0)
+    slow = of_live(beside(min_exposure=100_000))
+    with pytest.raises(UsageError, match="it needs 12,500 s, and has 900 s"):
+        of(slow, observed(slow, signals=1), share=1.0, beside=0.0)

@@ -79,7 +79,9 @@ def test_a_standby_follows_and_decides_beside_the_writer(pair: tuple[Desk, Desk]
     green.quote()
     _both(pair, 300)
     counters = green.rooms.telemetry.counters
-    assert counters["decisions_compared_total"] >= 2 and counters["decisions_different_total"] == 0
+    assert counters["decisions_compared_total"] == counters["decisions_total"] >= 2
+    assert blue.rooms.telemetry.counters["decisions_total"] >= 2
+    assert counters["decisions_different_total"] == 0
     assert green.session.sent == [] and blue.journal.last == entries and _writers(pair) == [True, False]
     green.rooms.write_vitals(green.rooms.engine.verdict)
     vitals = read_vitals(green.layout.vitals_page(GREEN))
