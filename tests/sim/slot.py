@@ -119,8 +119,9 @@ class TwoSlots:
 
     def judged_by(self, working: int) -> Facts:
         """What an activation is judged by."""
-        writing = "a process writes" if self.writers() else "orders work" if working else ""
-        return Facts(writing=writing, unfit={slot.name: self._unfit(slot) for slot in self.slots.values()})
+        writing = "a process writes" if self.writers() else ""
+        unfit = {slot.name: self._unfit(slot) for slot in self.slots.values()}
+        return Facts(writing=writing, working=f"{working} orders work" if working else "", unfit=unfit)
 
     def _unfit(self, slot: SimSlot) -> str:
         if slot.process is None:

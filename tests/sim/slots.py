@@ -210,9 +210,9 @@ class World:
         }
         silent = tuple(1 for process in self.processes.values() if process.vitals is None)
         writing = watch.writing(traders.values(), stop.nobody_at, stop.epoch, lambda: silent)
-        writing = writing or ("processes without vitals" if silent else "") or ("orders work" if self.working else "")
+        writing = writing or ("processes without vitals" if silent else "")
         unfit = {slot: watch.unfit(trader, Wanted(RELEASE, BINDING)) for slot, trader in traders.items()}
-        return Facts(writing=writing, unfit=unfit)
+        return Facts(writing=writing, working="orders work" if self.working else "", unfit=unfit)
 
     def _lives(self, slot: str) -> bool:
         """Whether the very process that wrote the slot's vitals lives."""

@@ -18,7 +18,9 @@ from tradeops.guard.verbs import decide
 
 T0 = 1_000_000 * NS_PER_S
 NOW = Now(T0, 50 * NS_PER_S)
-FIT = Facts(release="sha256:r1", writing="", unfit={"blue": "", "green": "it has no process"})
+FIT = Facts(
+    release="sha256:r1", writing="", working="", unfit={"blue": "", "green": "it has no process"}, strange={"blue": "", "green": "not said"}
+)
 ARMED = State(permit=Permit("permit-0", T0 - 9, ("operator-1", "risk-1"), "enrolled", Envelope("", ())), floor_ns=T0 - 10)
 TWO = ("operator-1", "risk-1")
 

@@ -98,11 +98,11 @@ class GuardHand:
         with self._lock:
             self.permit.say(may_send)
 
-    def activate(self, slot: str, number: int) -> None:
+    def activate(self, slot: str, number: int, *, keep_orders: bool = False) -> None:
         """Give the token to a slot, or to none."""
         with self._lock:
             self.permit.token = Token(number, slot)
-            self.permit.say(bool(slot))
+            self.permit.say(bool(slot), keep_orders=keep_orders)
 
     def silence(self) -> None:
         """No further beat."""

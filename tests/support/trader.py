@@ -103,6 +103,7 @@ class HostRoot:
     tick: int = TICK
     lot: int = UNIT
     secret: str = ""
+    keep_on_logout: bool = False
     clock: Clock = field(default_factory=SystemClock)
     venues: tuple[Venue, ...] = ()
 
@@ -149,7 +150,7 @@ class HostRoot:
         """This host's binding."""
         orders, feed, drop = (f"ws://127.0.0.1:{port}" for port in self.ports)
         instrument = Instrument(self.symbol, self.tick, self.lot, self.reference_price, self.clock.wall_ns())
-        venues = self.venues or (Venue(VENUE, orders, feed, drop, "ACC", self.secret),)
+        venues = self.venues or (Venue(VENUE, orders, feed, drop, "ACC", self.secret, self.keep_on_logout),)
         return Binding(BINDING_SCHEMA, FLEET, self.environment, HOST, "trader", venues, (instrument,), self.budgets)
 
 
@@ -191,9 +192,9 @@ class Permit:
             durable=False,
         )
 
-    def say(self, may_send: bool, *scopes: Scope, flow_cap_ppm: int | None = None) -> None:
+    def say(self, may_send: bool, *scopes: Scope, flow_cap_ppm: int | None = None, keep_orders: bool = False) -> None:
         """Say something new."""
-        self.may_send, self.narrowing = may_send, Narrowing(scopes, flow_cap_ppm)
+        self.may_send, self.narrowing = may_send, Narrowing(scopes, flow_cap_ppm, keep_orders)
         self.epoch += 1
         self.generation += 1
         self.beat()

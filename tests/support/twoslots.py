@@ -14,7 +14,7 @@ from tests.support.people import People
 from tests.support.processes import TraderProcess, VenueProcess
 from tests.support.trader import FLEET, KEY, SYMBOL, HostRoot
 from tests.support.wait import until
-from tradeops.contracts.directive import DirectiveReply, Verb
+from tradeops.contracts.directive import CANCEL, DirectiveReply, Verb
 from tradeops.contracts.status import Status
 from tradeops.trader.follower import Follower
 from tradeops.trader.messages import Happened, Intended, OrderEvent
@@ -31,13 +31,14 @@ class Slots:
     host: GuardHost
     traders: dict[str, TraderProcess]
 
-    def standby(self) -> DirectiveReply:
+    def standby(self, orders: str = CANCEL) -> DirectiveReply:
         """Fence the writer."""
-        return self.host.post(self.host.people.say(Verb.STANDBY), wait_ms=5000)
+        return self.host.post(self.host.people.say(Verb.STANDBY, args={"orders": orders}), wait_ms=5000)
 
-    def activate(self, slot: str, number: int, *, wait_ms: int = 10_000) -> DirectiveReply:
+    def activate(self, slot: str, number: int, orders: str = CANCEL, *, wait_ms: int = 10_000) -> DirectiveReply:
         """The token to a slot."""
-        return self.host.post(self.host.people.say(Verb.ACTIVATE, args={"slot": slot, "token": number}), wait_ms=wait_ms)
+        args = {"slot": slot, "token": number, "orders": orders}
+        return self.host.post(self.host.people.say(Verb.ACTIVATE, args=args), wait_ms=wait_ms)
 
     def trades(self, slot: str) -> Status:
         """Once that slot trades: its status."""
@@ -50,6 +51,14 @@ class Slots:
 
         until(seen, 20)
         return ready[0]
+
+    def at_work(self) -> dict[str, str]:
+        """Venue id -> client id of what works."""
+        return {order["venue_id"]: order["client_id"] for order in self.venue.orders(state="working")}
+
+    def left(self) -> None:
+        """Once no slot writes."""
+        until(lambda: not self.writers(), 10, interval=0.01)
 
     def busy(self, orders: int = 10) -> None:
         """Let the slot that trades send so many more."""
@@ -81,16 +90,16 @@ class Slots:
 
 
 @contextlib.contextmanager
-def two_slots(folder: Path, *, feed: dict[str, Any] | None = None) -> Iterator[Slots]:
-    """All up and trading."""
+def two_slots(folder: Path, *, feed: dict[str, Any] | None = None, **config: Any) -> Iterator[Slots]:
+    """All up and trading. config: of the traders, where it is to be another."""
     venue = VenueProcess(folder, symbols=[{"symbol": SYMBOL}], feed=feed or FEED).start()
     with contextlib.closing(GuardHost(folder, people=People(operator=KEY, fleet=FLEET))) as host:
-        root = HostRoot(host.layout.root, ports=venue.doors).write()
+        root = HostRoot(host.layout.root, ports=venue.doors, keep_on_logout=True).write()
         root.fill_slot("green")
         host.write_host()
         host.put(host.layout.policy_file, host.people.signed_policy())
         host.start_guard()
-        traders = {slot: TraderProcess(root, slot, **FAST) for slot in ("blue", "green")}
+        traders = {slot: TraderProcess(root, slot, **{**FAST, **config}) for slot in ("blue", "green")}
         made = Slots(venue, host, traders)
         try:
             traders["blue"].start()

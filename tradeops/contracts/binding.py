@@ -11,7 +11,10 @@ OVERLAY_SCHEMA = "tradeops/overlay/v1"
 
 
 class Venue(msgspec.Struct, frozen=True):
-    """Endpoints of one venue, as URLs; account and the name (never the value) of its secret."""
+    """Endpoints of one venue, as URLs; account and the name (never the value) of its secret.
+
+    keep_on_logout: the venue offers that what works of a session outlives its orderly logout.
+    """
 
     name: str
     order_entry: str
@@ -19,6 +22,7 @@ class Venue(msgspec.Struct, frozen=True):
     drop_copy: str
     account: str
     secret: str = ""
+    keep_on_logout: bool = False
 
 
 class Instrument(msgspec.Struct, frozen=True):

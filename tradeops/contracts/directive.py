@@ -10,6 +10,8 @@ import msgspec
 SCHEMA = "tradeops/directive/v1"
 REPLY_SCHEMA = "tradeops/directive-reply/v1"
 ALL_HOSTS = "*"
+CANCEL, ADOPT = "cancel", "adopt"
+"""What becomes of working orders when the token goes from slot to slot."""
 
 
 class Verb(StrEnum):
@@ -30,10 +32,10 @@ RISK_REDUCING = frozenset({Verb.KILL, Verb.HALT, Verb.STANDBY, Verb.HOLD})
 """These tolerate unknown fields; the others refuse them."""
 
 
-SPEAKS = 1
+SPEAKS = 2
 """What directives may say; a guard tells its number in its status. It rises with every word that an older guard refuses.
 
-0: a guard of before the number.  1: a run's standby and activate say its fence.
+0: a guard of before the number.  1: a run's standby and activate say its fence.  2: and that working orders are to be adopted.
 """
 NEEDS = {Verb.STANDBY: 1, Verb.ACTIVATE: 1}
 """Verb -> what a guard must speak to take it from a run; what is not named here any guard takes."""
@@ -61,9 +63,9 @@ class Directive(msgspec.Struct, frozen=True):
 
     hosts: names, or `*` alone for the whole fleet (kill, halt).  issued_ns, expires_ns: wall time; a kill's are
     not held against it.  ends: with permit, the kill ids it ends; with resume, the halt ids.  run: set by a run key.
-    args: by verb: overlay {"overlay": {...}}; permit {"cause": str}; standby {"fence": int} and activate {"token": int, "slot": str,
-    "fence": int}, where people give no fence; lease {"lease_s": int, "fence": int, "flow_cap_ppm": int}, where no cap means all of the
-    flow, and lease_s 0 ends lease and cap.
+    args: by verb: overlay {"overlay": {...}}; permit {"cause": str}; standby {"orders": str, "fence": int} and activate {"token":
+    int, "slot": str, "orders": str, "fence": int}, where people give no fence and orders is ADOPT, or CANCEL when left out; lease
+    {"lease_s": int, "fence": int, "flow_cap_ppm": int}, where no cap means all of the flow, and lease_s 0 ends lease and cap.
     """
 
     schema: str
@@ -111,7 +113,8 @@ class DirectiveReply(msgspec.Struct, frozen=True):
 
     accepted: taken, now or before (`already`).  blocked: no order can leave (the gate acknowledged the epoch with an
     empty send queue, or the process is proved dead).  clear: drop copy shows `working` = 0; None: not known.
-    blocked_ms, clear_ms: from the guard's receipt.  roster_number: of the roster that the host keeps, 0: none.
+    blocked_ms, clear_ms: from the guard's receipt.  note: what became of the orders that were to be adopted.  roster_number: of the
+    roster that the host keeps, 0: none.
     """
 
     schema: str
@@ -131,3 +134,4 @@ class DirectiveReply(msgspec.Struct, frozen=True):
     error: str = ""
     next: str = ""
     roster_number: int = 0
+    note: str = ""

@@ -65,11 +65,14 @@ _RETRIES: Final = 8
 class Narrowing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Trading, but not all of it. scopes: subsets blocked.  flow_cap_ppm: share of signals that a run lets the host take.
 
+    keep_orders: no slot holds the token, and what works is left to the one that is given it.
+
     A gate that does not know a field cannot obey it: the page does not add up for it, and it is halted.
     """
 
     scopes: tuple[Scope, ...] = ()
     flow_cap_ppm: int | None = None
+    keep_orders: bool = False
 
     def pack(self) -> bytes:
         """The bytes at 128."""

@@ -11,6 +11,8 @@ from tradeops.contracts.identity import Identity
 
 STATUS_SCHEMA = "tradeops/status/v1"
 HEALTH_SCHEMA = "tradeops/health/v1"
+OPEN_ORDERS_MAX = 300
+"""What fits on the vitals page beside the rest."""
 
 
 class MarkKind(StrEnum):
@@ -26,7 +28,8 @@ class MarkKind(StrEnum):
 class Mark(msgspec.Struct, frozen=True):
     """One reason not to trade. by: person, run, or the control that tripped with its measured value.
 
-    scope: what it stops; anything but the whole leaves the rest of the host trading.
+    scope: what it stops; anything but the whole leaves the rest of the host trading.  keeps_orders: of a standby: what works
+    is left to the slot that is activated.
     """
 
     kind: MarkKind
@@ -36,6 +39,19 @@ class Mark(msgspec.Struct, frozen=True):
     since_wall_ns: int
     run: str | None = None
     scope: Scope = Scope()
+    keeps_orders: bool = False
+
+
+class OpenOrder(msgspec.Struct, frozen=True, array_like=True):
+    """An order without an end in the host's journal. Price and quantities in 1e-9 units."""
+
+    venue: str
+    id: str
+    symbol: str
+    side: str
+    price: int
+    quantity: int
+    filled: int
 
 
 class Histogram(msgspec.Struct, frozen=True):
@@ -55,6 +71,8 @@ class Vitals(msgspec.Struct, frozen=True):
     writes: holds the host's journal and may use its sessions; a standby does not, its state is `standby`.
     token: the activation under which it writes, 0 for none.  unanswered: of the working orders, those of which the venue has yet to
     say what became of what was asked last: a new one, a cancel, a query.
+    open_orders: of a standby, while orders are kept for the slot that is activated: what the journal told it; None: not said, or more
+    than OPEN_ORDERS_MAX.
     """
 
     identity: Identity
@@ -75,6 +93,7 @@ class Vitals(msgspec.Struct, frozen=True):
     writes: bool = True
     token: int = 0
     unanswered: int = 0
+    open_orders: tuple[OpenOrder, ...] | None = None
 
 
 class Status(msgspec.Struct, frozen=True):

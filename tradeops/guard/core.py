@@ -20,7 +20,7 @@ from tradeops.contracts.envelope import Purpose
 from tradeops.contracts.host import HostFile
 from tradeops.contracts.layout import SLOTS, HostLayout
 from tradeops.contracts.status import Mark, MarkKind
-from tradeops.guard import admit, marks, process, verbs, watch
+from tradeops.guard import admit, adoption, marks, process, verbs, watch
 from tradeops.guard.killing import Killing, Means, Progress
 from tradeops.guard.marks import Facts, Order
 from tradeops.guard.memory import SILENT_NS, Memory
@@ -67,6 +67,7 @@ class Guard:
         self._ratio = OutVersusIn()
         self._unseen = Unseen()
         self._taking = TakingOver()
+        self._unclaimed = adoption.Unclaimed()
         self._reconciler = Reconciler()
         self._latched = {mark.id for mark in marks.kills(self.memory.state)}
         self._adopt_latch(always=True)
@@ -100,7 +101,9 @@ class Guard:
         self.look()
         self._stop_fan_out()
         unseen = self._unseen.measure({name: desk.ready for name, desk in self.desks.items()}, self.clock.monotonic_ns())
-        taking = self._taking.measure(self.trader, self.standby, self.clock.monotonic_ns())
+        named = bool(self.memory.stop.words.token.slot)
+        taking = self._taking.measure(self.trader, self.standby, self.working(), self.clock.monotonic_ns(), named=named)
+        self._take_back_unclaimed()
         if marks.trading(self.memory.state, self.memory.now()):
             for trip in (*self._halting(), *unseen, *taking):
                 self.trip(MarkKind.HALT, trip)
@@ -114,6 +117,14 @@ class Guard:
         fanned = self._ratio.measure(self.trader, orders_out, self.clock.monotonic_ns(), whole=whole)
         if fanned and not any(mark.scope.everything() for mark in marks.kills(self.memory.state)):
             self.trip(MarkKind.KILL, fanned)
+
+    def _take_back_unclaimed(self) -> None:
+        """Orders that were kept for a slot that does not come are nobody's: cancelled, as if they had not been kept."""
+        if self._unclaimed.measure(self.memory.state.marks, self.clock.monotonic_ns()):
+            why = self._writing() or self._strange(self.other_slot) or f"slot {self.other_slot} was not activated"
+            event(_LOG, logging.ERROR, "kept orders given up", why=why)
+            self.memory.reduce(marks.take_back_kept(self.memory.state, f"after {adoption.KEPT_NS_MAX / NS_PER_S:.0f} s {why}"))
+            self._take_up_stops()
 
     def _with_policy_number(self) -> State:
         number = self.site.policy.number if self.site.policy else 0
@@ -189,14 +200,18 @@ class Guard:
         idle = self.kept and not self.trader.alive and not self._scan_now()
         problem = ("" if idle else watch.unproved(self.trader, slot.wanted())) or self._venues_problem() or self.clock_problem()
         unfit = {name: watch.unfit(trader, self.site.slot(name).wanted()) for name, trader in self.traders.items()}
-        return Facts(problem, self.breaks + unknown, slot.release or "", self._writing(), unfit)
+        strange = {name: self._strange(name) for name in self.traders}
+        return Facts(problem, self.breaks + unknown, slot.release or "", self._writing(), watch.at_work(self.working()), unfit, strange)
 
     def _writing(self) -> str:
-        """Why it is not proved that nobody writes and nothing works."""
-        stop, working = self.memory.stop, self.working()
-        if problem := watch.writing(self.traders.values(), stop.nobody_at, stop.epoch, self._scan_now):
-            return problem
-        return "" if working == 0 else "what works is not known" if working is None else f"{working} orders work, by drop copy"
+        """Why it is not proved that nobody writes."""
+        stop = self.memory.stop
+        return watch.writing(self.traders.values(), stop.nobody_at, stop.epoch, self._scan_now)
+
+    def _strange(self, slot: str) -> str:
+        """Why it is not proved that what works is what the journal told the process of that slot."""
+        known = self._venues_known()
+        return adoption.problem(self.traders[slot], self.site.slot(slot).binding, self.desks) if known else watch.at_work(None)
 
     def _venues_problem(self) -> str:
         if not self.site.venues_known():
@@ -303,7 +318,7 @@ class Guard:
         """Every stop that stands is seen through, also one of an earlier guard, and one after which something works again."""
         now_ns = self.clock.monotonic_ns()
         for mark in self.memory.state.marks:
-            if mark.kind in (MarkKind.KILL, MarkKind.HALT, MarkKind.UNARMED, MarkKind.STANDBY):
+            if mark.kind in (MarkKind.KILL, MarkKind.HALT, MarkKind.UNARMED, MarkKind.STANDBY) and not mark.keeps_orders:
                 self.stop_orders(mark.id, mark.scope, now_ns, force=False)
 
     async def _end_trader(self) -> str:

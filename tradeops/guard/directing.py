@@ -21,7 +21,7 @@ from tradeops.guard.verbs import decide
 _LOG = logging.getLogger("guard.directing")
 DURABLE_WAIT_S = 1.0
 WAIT_MS_MAX = 30_000
-_MAY_PASS = frozenset({"not_proved", "not_stood_down", "reconciliation_break"})
+_MAY_PASS = frozenset({"not_proved", "not_stood_down", "not_adoptable", "reconciliation_break"})
 _AGAIN_S = 0.02
 
 
@@ -146,6 +146,7 @@ def _accepted(guard: Guard, id: str, decision: Decision, killing: Killing | None
         orders=progress.orders() if progress else OrderOutcomes(),
         error=problem,
         roster_number=guard.site.roster_number,
+        note=decision.note,
     )
 
 

@@ -37,15 +37,17 @@ class Facts:
     """What permits, resumes and activations are judged by. trader_problem: why what runs here is not proved, empty when it is.
 
     breaks: reconciliation breaks that are open.  release: what runs, for overlays.  writing: why it is not proved that
-    no process of the host writes and nothing works, empty when it is.  unfit: slot -> why its process is no proved
-    standby, empty when it is one.
+    no process of the host writes, working: that nothing works; empty when it is.  unfit: slot -> why its process is no proved
+    standby, strange: slot -> why it is not proved that what works is what the journal told that process; empty when it is.
     """
 
     trader_problem: str = ""
     breaks: tuple[str, ...] = ()
     release: str = ""
     writing: str = "not looked at"
+    working: str = "not looked at"
     unfit: Mapping[str, str] = field(default_factory=dict)
+    strange: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Decision:
-    """The state that follows. already: nothing new.  cancel: working orders to be taken back, as far as this covers."""
+    """The state that follows. already: nothing new.  cancel: working orders to be taken back, as far as this covers.
+
+    note: what the reply says of it.
+    """
 
     state: State
     already: bool = False
     cancel: Scope | None = None
+    note: str = ""
 
 
 def trading(state: State, now: Now) -> bool:
@@ -105,6 +111,21 @@ def token(state: State) -> Token:
     """Who may write: the active slot, or none while the host stands by."""
     stands_by = any(mark.kind is MarkKind.STANDBY for mark in state.marks)
     return Token(state.token, "" if stands_by else state.active)
+
+
+def keeps_orders(state: State, now: Now) -> bool:
+    """Whether nothing stops the host but standbys that leave what works to the slot that is activated."""
+    whole = [mark for mark in state.marks if mark.scope.everything()]
+    return permitted(state, now) and bool(whole) and all(mark.keeps_orders for mark in whole)
+
+
+def take_back_kept(state: State, why: str) -> State:
+    """The same standbys, and what works is cancelled after all."""
+    kept = [mark for mark in state.marks if mark.keeps_orders]
+    given_up = {
+        mark.id: replace(mark, keeps_orders=False, reason=f"{mark.reason}; orders not adopted, but cancelled: {why}") for mark in kept
+    }
+    return replace(state, marks=tuple(given_up.get(mark.id, mark) for mark in state.marks)) if kept else state
 
 
 def disarm(state: State, reason: str, by: str, now: Now) -> State:

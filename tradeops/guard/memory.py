@@ -59,7 +59,7 @@ class Memory:
             problem = f"the stop page was stopped at epoch {found.epoch}, and the state does not say why"
         if problem and state.permit is not None:
             state = marks.disarm(state, problem, "guard", now)
-        state = marks.pass_time(state, now)
+        state = marks.take_back_kept(marks.pass_time(state, now), "the guard was started anew")
         self.state = replace(state, epoch=max(self.stop.epoch, state.epoch) + 1)
         self._dirty.set()
         self._try_to_write(lambda: self.stop.begin(words_of(self.state, now), epoch=self.state.epoch, beat_ns=now.monotonic_ns))
@@ -185,7 +185,7 @@ class Memory:
 
 def words_of(state: State, now: Now) -> Words:
     """What the page is to mean. Subsets that do not fit on it stop everything."""
-    narrowing = Narrowing(marks.blocked_scopes(state), state.flow_cap_ppm)
+    narrowing = Narrowing(marks.blocked_scopes(state), state.flow_cap_ppm, marks.keeps_orders(state, now))
     if len(narrowing.pack()) > NARROWING_BYTES_MAX:
         return Words(False, UNNARROWED, state.latch_cleared, marks.token(state))
     return Words(marks.trading(state, now), narrowing, state.latch_cleared, marks.token(state))

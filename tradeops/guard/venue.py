@@ -23,12 +23,14 @@ _LOG = logging.getLogger("guard.venue")
 _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _TIMEOUTS: Final = Timeouts(connect_s=2.0, logon_s=2.0, beat_s=0.5, silence_s=2.0)
 REPORTS_KEPT_MAX: Final = 200_000
+ENDED_KEPT_MAX: Final = 10_000
 
 
 class VenueDesk:
     """One venue of this host. `run` keeps both sessions up; everything else reads what they brought.
 
-    memory: rises when the venue has forgotten reports that we have: sums of ours and its own no longer compare.
+    ended: client ids of the last orders whose end it told.  memory: rises when the venue has forgotten reports that we have: sums
+    of ours and its own no longer compare.
     """
 
     def __init__(self, venue: Venue, *, host: str, secret: bytes | None, clock: Clock) -> None:
@@ -42,6 +44,7 @@ class VenueDesk:
         self._connecting = asyncio.Lock()
         self.orders_out = 0
         self.filled: dict[str, int] = {}
+        self.ended: dict[str, None] = {}
         self.problems: dict[str, str] = {"drop copy": "not connected yet", "cancel session": "not connected yet"}
         self.memory = 0
         self._recordings: dict[int, list[DropReport]] = {}
@@ -154,6 +157,10 @@ class VenueDesk:
         if report.last_qty:
             signed = report.last_qty if report.side is Side.BUY else -report.last_qty
             self.filled[report.symbol] = self.filled.get(report.symbol, 0) + signed
+        if not report.leaves_qty:
+            self.ended[report.client_id] = None
+            if len(self.ended) > ENDED_KEPT_MAX:
+                del self.ended[next(iter(self.ended))]
         for kept in self._recordings.values():
             if len(kept) < REPORTS_KEPT_MAX:
                 kept.append(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace as with_
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from tradeops.base.clock import NS_PER_S
 from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
 from tradeops.contracts.codec import convert, unknown_fields
-from tradeops.contracts.directive import Scope, Verb
+from tradeops.contracts.directive import ADOPT, CANCEL, Scope, Verb
 from tradeops.contracts.entitle import RUN_VERBS
 from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.overlay import brought_back, loosened
@@ -35,20 +36,16 @@ def decide(state: State, order: Order, facts: Facts, now: Now) -> Decision:
         return _kill(state, order, now)
     if any(spent.id == directive.id for spent in state.spent):
         kind = _AGAIN.get(directive.verb)
-        if kind is not None and marks.marked(state, kind, directive.id):
-            return Decision(state, already=True, cancel=directive.scope)
+        mark = marks.marked(state, kind, directive.id) if kind is not None else None
+        if mark is not None:
+            return Decision(state, already=True, cancel=None if mark.keeps_orders else directive.scope)
         raise Refusal("replayed", f"directive {directive.id} was taken before", "read /v1/status for what it came to; sign a new one")
     if order.run and directive.verb not in RUN_VERBS:
         raise Refusal("not_for_runs", f"a run's key may not {directive.verb}", "people sign it")
     if order.run and directive.run not in (None, order.run):
         raise Refusal("wrong_run", f"signed for run {order.run}, speaks of run {directive.run}")
     decision = _VERBS[directive.verb](state, order, facts, now)
-    return _with_state(decision, marks.spend(decision.state, directive, now))
-
-
-def _with_state(decision: Decision, state: State) -> Decision:
-    """The same decision with another state."""
-    return Decision(state, decision.already, decision.cancel)
+    return with_(decision, state=marks.spend(decision.state, directive, now))
 
 
 def _kill(state: State, order: Order, now: Now) -> Decision:
@@ -71,22 +68,24 @@ def _hold(state: State, order: Order, facts: Facts, now: Now) -> Decision:
 
 
 def _standby(state: State, order: Order, facts: Facts, now: Now) -> Decision:
-    """No slot writes from now on, and what works is taken back: the old writer is fenced before there is a new one (O09).
+    """No slot writes from now on: the old writer is fenced before there is a new one (O09). What works is taken back, or kept for it.
 
     A run says its fence, as for an activation: one that was taken up elsewhere stands nobody down behind the other's back.
     """
-    taken = _taken_up(state, order) if "fence" in order.directive.args else state
-    return Decision(_with_mark(taken, order, MarkKind.STANDBY, now), cancel=Scope())
+    args = order.directive.args
+    taken = _taken_up(state, order) if "fence" in args else state
+    keeps = args.get("orders") == ADOPT
+    return Decision(_with_mark(taken, order, MarkKind.STANDBY, now, keeps_orders=keeps), cancel=None if keeps else Scope())
 
 
-def _with_mark(state: State, order: Order, kind: MarkKind, now: Now) -> State:
+def _with_mark(state: State, order: Order, kind: MarkKind, now: Now, *, keeps_orders: bool = False) -> State:
     directive = order.directive
     scope = directive.scope if kind is MarkKind.HALT else type(directive.scope)()
     stopped = any(mark.scope.everything() for mark in state.marks)
     if len(state.marks) >= MARKS_MAX and (stopped or not scope.everything()):
         advice = "it does not trade; end some first" if stopped else "halt the whole host, or end some first"
         raise Refusal("too_many", f"{MARKS_MAX} marks stand on this host", advice)
-    mark = Mark(kind, directive.id, order.by, directive.reason, now.wall_ns, order.run, scope)
+    mark = Mark(kind, directive.id, order.by, directive.reason, now.wall_ns, order.run, scope, keeps_orders)
     return replace(state, marks=(*state.marks, mark))
 
 
@@ -157,14 +156,16 @@ def _known_args(args: dict[str, Any], known: set[str]) -> None:
 
 
 def _activate(state: State, order: Order, facts: Facts, now: Now) -> Decision:
-    """The token goes to a slot: only from a host that stands by, where it is proved that nobody writes (O09). A run says its
-    fence too: one that was taken up elsewhere gives no slot the token any more.
+    """The token goes to a slot: only from a host that stands by, where it is proved that nobody writes (O09), and that nothing works,
+    or what works is what the slot knows. A run says its fence too: one that was taken up elsewhere gives no slot the token any more.
     """
     args = order.directive.args
-    _known_args(args, {"token", "slot", "fence"})
+    _known_args(args, {"token", "slot", "orders", "fence"})
     token, slot = _count(args, "token"), args.get("slot")
     if slot not in SLOTS:
         raise Refusal("malformed", f"args.slot is {slot!r}, not one of {', '.join(SLOTS)}", status=400)
+    if args.get("orders", CANCEL) not in (CANCEL, ADOPT):
+        raise Refusal("malformed", f"args.orders is {args['orders']!r}, not {CANCEL} or {ADOPT}", status=400)
     _signed_after_floor(state, order)
     state = _taken_up(state, order)
     if token <= state.token:
@@ -176,7 +177,21 @@ def _activate(state: State, order: Order, facts: Facts, now: Now) -> Decision:
         raise Refusal("not_stood_down", f"it is not proved that nobody writes: {facts.writing}", "wait, or stop the process that writes")
     if problem := facts.unfit.get(slot, "nothing is known of it"):
         raise Refusal("not_proved", f"slot {slot} is no proved standby: {problem}", "start it, or activate the other slot")
-    return Decision(replace(state, marks=kept, token=token, active=slot))
+    note = _settled(state, args.get("orders") == ADOPT, facts, slot, now)
+    return Decision(replace(state, marks=kept, token=token, active=slot), note=note)
+
+
+def _settled(state: State, adopt: bool, facts: Facts, slot: str, now: Now) -> str:
+    """What became of the orders that worked, where they were to be adopted. Raises Refusal when that is not settled."""
+    if not (adopt and marks.keeps_orders(state, now)):
+        if facts.working:
+            raise Refusal("not_stood_down", f"nobody writes, but {facts.working}", "wait until they are cancelled")
+        reasons = "; ".join(mark.reason for mark in state.marks if mark.kind is MarkKind.STANDBY)
+        return f"nothing works: {reasons}" if adopt else ""
+    if problem := facts.strange.get(slot, "nothing is known of it"):
+        said = f"it is not proved that slot {slot} knows what works: {problem}"
+        raise Refusal("not_adoptable", said, "wait: they are cancelled when that lasts; then activate it")
+    return f"adopted: {facts.working or 'nothing works'}"
 
 
 def _lease(state: State, order: Order, facts: Facts, now: Now) -> Decision:

@@ -26,6 +26,7 @@ _LOOK_NS_MAX: Final = NS_PER_S
 TAKE_NS_MAX: Final = 3 * NS_PER_S
 """How long a slot that was given the token may stand by all the same (ours; taking over takes milliseconds)."""
 STANDBY: Final = "standby"
+STARTING: Final = "starting"
 FIT_STATES: Final = frozenset({"ready", "halted"})
 
 
@@ -118,6 +119,11 @@ def writing(traders: Iterable[Trader], nobody_at: int | None, epoch: int, proces
     return ""
 
 
+def at_work(working: int | None) -> str:
+    """Why it is not proved that nothing works; empty when it is. working: orders, None where that is not known."""
+    return "" if working == 0 else "what works is not known" if working is None else f"{working} orders work, by drop copy"
+
+
 def unfit(trader: Trader, wanted: Wanted) -> str:
     """Why a slot's process is no proved standby; empty when it is one."""
     vitals = trader.vitals
@@ -190,13 +196,18 @@ class TakingOver:
     def __init__(self) -> None:
         self._since_ns: int | None = None
 
-    def measure(self, active: Trader, beside: Trader, now_ns: int) -> tuple[Trip, ...]:
-        """active: the slot that holds the token.  beside: the other one."""
-        idle = active.vitals is not None and active.alive and not active.writes
+    def measure(self, active: Trader, beside: Trader, working: int | None, now_ns: int, *, named: bool) -> tuple[Trip, ...]:
+        """active: the slot that holds the token.  beside: the other one.  working: orders, which a slot without a session leaves alone.
+
+        named: whether the page names the active slot; while it names nobody, nobody is to take it.
+        """
+        vitals = active.vitals if named and active.alive else None
+        idle = vitals is not None and (not vitals.writes or (vitals.state == STARTING and bool(working)))
         self._since_ns = (self._since_ns or now_ns) if idle else None
         trips = []
         if self._since_ns is not None and now_ns - self._since_ns > TAKE_NS_MAX:
-            said = f"holds the token for {(now_ns - self._since_ns) / NS_PER_S:.1f} s and stands by"
+            does = "has taken up no order that works" if active.writes else "stands by"
+            said = f"holds the token for {(now_ns - self._since_ns) / NS_PER_S:.1f} s and {does}"
             trips.append(Trip("trader-standby", f"{said}, {TAKE_NS_MAX / NS_PER_S:.0f} s allowed"))
         if beside.vitals is not None and beside.alive and beside.vitals.writes:
             identity = beside.vitals.identity

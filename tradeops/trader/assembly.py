@@ -128,7 +128,8 @@ def assemble(
         standing.halt(name, text)
     ledger = Ledger(journal or Blank(), clock)
     ledger.replay(journal.replay() if journal else ())
-    gate = Gate(StopWatch(layout.stop_page, clock, config.gate.patience(), mandate.slot))
+    keeps = all(venue.keep_on_logout for venue in mandate.binding.venues)
+    gate = Gate(StopWatch(layout.stop_page, clock, config.gate.patience(), mandate.slot, keeps=keeps))
     sessions = {venue.name: OrderSession(_session(venue, host, layout, config.sessions), clock) for venue in mandate.binding.venues}
     for name, session in sessions.items():
         gate.attach(name, session)
@@ -252,6 +253,7 @@ def _session(venue: Venue, host: str, layout: HostLayout, timing: Sessions) -> S
         account=venue.account,
         secret=read_secret(layout.root / "etc" / "secrets", venue.secret) if venue.secret else None,
         cancel_on_disconnect=True,
+        keep_on_logout=venue.keep_on_logout,
         timeouts=_timeouts(timing),
     )
 

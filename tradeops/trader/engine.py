@@ -52,6 +52,7 @@ class Engine:
         self._dirty: dict[str, set[str]] = {venue: set() for venue in markets}
         self._decided_ns: dict[str, int] = {}
         self._shadow = Shadow(telemetry)
+        self._inherited = False
         self.verdict: Verdict = MISSING
         self.up: set[str] = set()
         self.path_open: set[str] = set()
@@ -103,7 +104,16 @@ class Engine:
         self._placing.flow.set_cap(min(self._placing.terms.flow_cap_ppm, message.verdict.flow_cap_ppm))
         for venue, market in self._markets.items():
             self._dirty[venue] |= {symbol for symbol in self._placing.terms.symbols if market.fault(symbol, message.now_ns)}
+        if self._inherited and self._standing.recovered:
+            self._inherited = False
+            self._take_back_strays()
         self.decide()
+
+    def _take_back_strays(self) -> None:
+        """Orders that came with the journal, of symbols that are not traded here: nobody would look after them."""
+        for tracked in self._ledger.orders.open():
+            if tracked.order.symbol not in self._placing.terms.symbols:
+                self._placing.cancel(tracked)
 
     def decide(self) -> None:
         """Ask the strategy about each symbol that changed, place and take back, send."""
@@ -132,7 +142,8 @@ class Engine:
         return venue if standby or venue in self.path_open else None
 
     def on_taken(self) -> None:
-        """Writer from now on: every venue's path is checked anew, everything is decided anew."""
+        """Writer from now on: every venue's path is checked anew, everything is decided anew, what works included."""
+        self._inherited = True
         self.up.clear()
         self.path_open.clear()
         self.on_terms()

@@ -99,7 +99,7 @@ class Heart:
         self.write_vitals()
 
     def _give_back(self) -> None:
-        """Leave the venues, then let the journal go, once the token is elsewhere and nothing of this process works."""
+        """Leave the venues, then let the journal go, once the token is elsewhere and nothing of this process is on its way."""
         if self._leaving is not None and self._leaving.done():
             self._leaving.result()
             self._leaving = None
@@ -108,7 +108,7 @@ class Heart:
 
     async def _leave(self) -> None:
         for link in self.rooms.orders:
-            await link.leave()
+            await link.leave(in_order=self.rooms.tenure.keeps)
         self.rooms.tenure.left()
         self.write_vitals()
 

@@ -55,6 +55,7 @@ class OrderLink:
         self._unwanted = asyncio.Event()
         self._away = asyncio.Event()
         self._away.set()
+        self._in_order = False
 
     def enter(self) -> None:
         """This process writes for the host: connect."""
@@ -63,8 +64,12 @@ class OrderLink:
         self._away.clear()
         self._wanted.set()
 
-    async def leave(self) -> None:
-        """It no longer does: be gone from the venue when this returns. What was not taken in is told again to who comes next."""
+    async def leave(self, *, in_order: bool) -> None:
+        """It no longer does: be gone from the venue when this returns. What was not taken in is told again to who comes next.
+
+        in_order: by a logout, which leaves at work what works; else as a connection that is lost.
+        """
+        self._in_order = in_order
         self._wanted.clear()
         self._unwanted.set()
         await self._away.wait()
@@ -84,10 +89,19 @@ class OrderLink:
                 for one in (serving, unwanted):
                     one.cancel()
                 await asyncio.gather(serving, unwanted, return_exceptions=True)
+            if self._in_order:
+                await self._log_out()
             await self.session.close()
             if self.status == "up":
                 self._bus.publish(SessionDown(self.venue))
             self.status = STANDS_BY
+
+    async def _log_out(self) -> None:
+        """A logout without an answer leaves it to the drop copy what works, and to the next session to ask."""
+        try:
+            event(_LOG, logging.INFO, "logged_out", venue=self.venue, kept=await self.session.logout())
+        except VenueError as error:
+            event(_LOG, logging.WARNING, "logout_unanswered", venue=self.venue, what=error.what, where=error.where)
 
     async def _keep_up(self) -> None:
         while True:

@@ -1,8 +1,9 @@
 """Whether this process writes for the host: its journal, its sessions with the venues. By the stop page's word alone (O09).
 
 A standby follows the journal. When its slot gets the activation token, it takes the journal's lock, reads what it has not
-seen yet, and connects. When the token goes elsewhere, the writer lets nothing more out, waits until nothing of it works,
-leaves the venues, writes down what is left, and only then lets the lock go.
+seen yet, and connects. When the token goes elsewhere, the writer lets nothing more out, waits until nothing of it works (or,
+where orders are kept for the next one, until each is known to work), leaves the venues, writes down what is left, and only then
+lets the lock go.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tradeops.trader.follower import Follower
 from tradeops.trader.gate.gate import Gate
 from tradeops.trader.journal import Journal, JournalError
 from tradeops.trader.ledger import Blank, Ledger
+from tradeops.trader.orders.states import State
 from tradeops.trader.standing import Standing
 
 _LOG = logging.getLogger("trader.tenure")
@@ -42,13 +44,14 @@ def held(stop_page: Path, slot: str) -> int | None:
 
 
 class Tenure:
-    """Standby, or writer. A page that cannot be read changes neither."""
+    """Standby, or writer. A page that cannot be read changes neither. keeps: it leaves what works to the next writer."""
 
     def __init__(self, *, slot: str, folder: Path, journal: Journal | None, ledger: Ledger, gate: Gate, standing: Standing) -> None:
         """journal: held already, None for a standby.  ledger: its pages are exchanged here and nowhere else."""
         self.journal = journal
         self.token = 0
         self.leaving = False
+        self.keeps = False
         self.on_taken: Callable[[], None] = lambda: None
         self._slot = slot
         self._folder = folder
@@ -75,6 +78,7 @@ class Tenure:
             if words is not None and words.token.slot == self._slot:
                 self._take(words.token, message.now_ns)
         elif words is not None and words.token.slot != self._slot:
+            self.keeps = message.verdict.keeps_orders
             self.leaving = self._may_leave()
         elif words is not None and words.token.number != self.token:
             self._renumber(words.token.number)
@@ -138,8 +142,10 @@ class Tenure:
         self.on_taken()
 
     def _may_leave(self) -> bool:
-        """Nothing can leave any more, nothing works, nothing waits to be written down."""
-        return not (self._gate.send_queue or self._ledger.orders.open_count or (self.journal and self.journal.waiting))
+        """Nothing can leave any more, nothing waits to be written down, nothing works, or all that is open is kept and known to."""
+        left = self._ledger.orders.open()
+        on_their_way = any(tracked.state is not State.WORKING for tracked in left) if self.keeps else bool(left)
+        return not (self._gate.send_queue or on_their_way or (self.journal and self.journal.waiting))
 
     def _renumber(self, number: int) -> None:
         """The token came back under another number before it was given away."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tradeops.contracts.identity import Identity
 from tradeops.contracts.metrics import Gauge
-from tradeops.contracts.status import Vitals
+from tradeops.contracts.status import OPEN_ORDERS_MAX, OpenOrder, Vitals
 from tradeops.contracts.units import PPM, UNIT
 from tradeops.trader.gate.gate import Gate
 from tradeops.trader.gate.verdict import Verdict
@@ -69,6 +69,20 @@ class VitalsMaker:
             writes=self._tenure.writes,
             token=self._tenure.token,
             unanswered=self._ledger.orders.unanswered,
+            open_orders=self._open_orders(verdict),
+        )
+
+    def _open_orders(self, verdict: Verdict) -> tuple[OpenOrder, ...] | None:
+        """What a standby would take over, as the journal tells it: said while orders are kept for one."""
+        kept = verdict.words is not None and verdict.words.narrowing.keep_orders
+        orders = self._ledger.orders
+        if not kept or self._tenure.writes or self._standing.reasons or orders.open_count > OPEN_ORDERS_MAX:
+            return None
+        return tuple(
+            OpenOrder(
+                one.order.venue, one.order.id, one.order.symbol, one.order.side.value, one.order.price, one.order.quantity, one.filled
+            )
+            for one in orders.open()
         )
 
     def _counters(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
@@ -9,10 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.trader import SYMBOL
 from tests.support.twoslots import Slots, two_slots
 from tests.support.wait import until
-from tradeops.contracts.directive import Verb
+from tradeops.base.clock import SystemClock
+from tradeops.contracts.directive import ADOPT, Verb
 from tradeops.contracts.status import MarkKind
+from tradeops.contracts.units import UNIT
+from tradeops.wire.entry import OrderEntry
+from tradeops.wire.protocol import NewOrder, Side, Tags
+from tradeops.wire.session import OrderSession, SessionConfig
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("guard-trader-venue")]
 
@@ -21,6 +28,30 @@ pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("guard-trader-venue")]
 def slots(tmp_path: Path) -> Iterator[Slots]:
     """Blue trades, green stands by."""
     with two_slots(tmp_path) as made:
+        yield made
+
+
+def _stray(slots: Slots) -> None:
+    """An order of this host at the venue that no slot has sent, over a session of its own."""
+
+    async def place() -> None:
+        session = OrderSession(SessionConfig(f"ws://127.0.0.1:{slots.venue.ports['orders']}", "elsewhere", "ACC"), SystemClock())
+        await session.connect()
+        tags = Tags(strategy="s", release="r", host="host-1", desk="d")
+        OrderEntry(session).send(NewOrder(client_id="stray-1", symbol=SYMBOL, side=Side.BUY, qty=UNIT, price=UNIT, tags=tags))
+        await session.receive()
+        await session.logout()
+
+    asyncio.run(place())
+    until(lambda: "stray-1" in slots.at_work().values(), 5)
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> Iterator[Slots]:
+    """The same in a market that gives no reason to take an order back."""
+    still = {"strategy__half_spread_ppm": 5_000, "strategy__tolerance_ppm": 100_000}
+    with two_slots(tmp_path, feed={"kind": "generated", "quotes_per_s": 20, "trade_ppm": 0}, **still) as made:
+        until(lambda: len(made.at_work()) == 2, 20)
         yield made
 
 
@@ -124,3 +155,58 @@ def test_a_kill_stops_both_slots(slots: Slots) -> None:
     assert slots.host.post(slots.host.people.permit(reply.id), wait_ms=20_000).accepted
     slots.trades("green")
     slots.whole()
+
+
+def test_orders_stay_at_work_over_and_back(quiet: Slots) -> None:
+    """Adopted: the same orders at the venue before, between and after, whoever writes; a kill then takes them back."""  # O09 R09 K02
+    before = quiet.at_work()
+    for number, new in enumerate(("green", "blue"), 1):
+        assert quiet.standby(ADOPT).accepted
+        quiet.left()
+        assert quiet.at_work() == before and quiet.host.status().clear is False
+        reply = quiet.activate(new, number, ADOPT)
+        assert reply.accepted and reply.note == "adopted: 2 orders work, by drop copy", reply
+        status = quiet.trades(new)
+        assert quiet.at_work() == before and status.vitals is not None
+        assert (status.vitals.working, status.vitals.warnings, quiet.writers()) == (2, (), [new])
+    killed = quiet.host.kill()
+    until(lambda: not quiet.at_work(), 5)
+    assert quiet.host.post(quiet.host.people.permit(killed.id), wait_ms=20_000).accepted
+    quiet.trades("blue")
+    quiet.whole()
+
+
+def test_under_load_nothing_is_lost_or_twice(slots: Slots) -> None:
+    """Adopted or, where a fill came too close, cancelled: journal and venue agree."""  # O09
+    for number, new in enumerate(("green", "blue", "green"), 1):
+        slots.busy()
+        assert slots.standby(ADOPT).accepted
+        assert slots.activate(new, number, ADOPT).accepted
+        slots.trades(new)
+    slots.whole()
+
+
+def test_what_is_not_taken_over_is_cancelled(quiet: Slots) -> None:
+    """An order that the journal does not know goes to nobody; a guard that dies between, and a slot with the token, leave none."""  # O09
+    _stray(quiet)
+    quiet.standby(ADOPT)
+    refused = quiet.activate("green", 1, ADOPT, wait_ms=1000)
+    assert refused.code == "not_adoptable" and "the journal does not hold it open" in refused.error
+    reply = quiet.activate("green", 1, ADOPT)
+    assert reply.accepted and "not adopted, but cancelled: after 5 s" in reply.note and "stray-1 works" in reply.note
+    quiet.trades("green")
+    quiet.standby(ADOPT)
+    quiet.left()
+    quiet.host.kill_guard()
+    assert quiet.at_work()
+    quiet.host.start_guard()
+    until(lambda: not quiet.at_work(), 5)
+    assert "started anew" in quiet.activate("blue", 2, ADOPT).note
+    quiet.trades("blue")
+    quiet.standby(ADOPT)
+    quiet.left()
+    os.kill(quiet.traders["green"].pid, signal.SIGSTOP)
+    assert quiet.activate("green", 3, ADOPT, wait_ms=0).accepted and quiet.at_work()
+    quiet.traders["green"].signal(signal.SIGKILL)
+    until(lambda: not quiet.at_work(), 10)
+    assert MarkKind.HALT in {mark.kind for mark in quiet.host.status().marks}

@@ -20,7 +20,7 @@ from tradeops.contracts.identity import Identity
 from tradeops.contracts.pages import VitalsWriter
 from tradeops.contracts.status import Vitals
 from tradeops.guard import process, watch
-from tradeops.guard.watch import OutVersusIn, TakingOver, Trader, Unseen, Wanted
+from tradeops.guard.watch import OutVersusIn, TakingOver, Trader, Trip, Unseen, Wanted
 
 R1, R2, B1 = "sha256:" + "1" * 64, "sha256:" + "2" * 64, "sha256:" + "b" * 64
 IDENTITY = Identity("trader", R1, B1, 0, "blue", 10, 20, 0)
@@ -130,11 +130,22 @@ def test_a_token_that_is_not_taken_up_and_a_writer_without_it_halt() -> None:
     """Milliseconds are enough; three seconds are not needed. Two that write are seen at once."""  # O09 K12
     taking = TakingOver()
     green = behind()
+
+    def measure(active: Trader, beside: Trader, at_s: float, *, working: int | None = 0, named: bool = True) -> tuple[Trip, ...]:
+        return taking.measure(active, beside, working, int(at_s * NS_PER_S), named=named)
+
     for at_s, trips in ((1, 0), (3.9, 0), (4.1, 1)):
-        assert len(taking.measure(green, Trader(), int(at_s * NS_PER_S))) == trips
-    assert taking.measure(trader(), green, 5 * NS_PER_S) == ()
-    assert taking.measure(green, Trader(), 6 * NS_PER_S) == ()
-    (trip,) = taking.measure(trader(), behind(writes=True), 7 * NS_PER_S)
+        assert len(measure(green, Trader(), at_s)) == trips
+    assert measure(trader(), green, 5, working=3) == ()
+    assert measure(green, Trader(), 6) == ()
+    assert measure(green, Trader(), 10, named=False) == (), "the page names nobody: it is not to take it"
+    assert measure(green, Trader(), 11) == ()
+    assert measure(trader(), green, 19) == ()
+    starting = trader(state="starting")
+    for at_s, working, trips in ((20, 2, 0), (24, 0, 0), (25, None, 0), (26, 2, 0), (29.5, 2, 1)):
+        found = measure(starting, green, at_s, working=working)
+        assert len(found) == trips and all("no order that works" in trip.measured for trip in found)
+    (trip,) = measure(trader(), behind(writes=True), 30)
     assert trip.control == "two-writers" and "slot green, process 11" in trip.measured
 
 

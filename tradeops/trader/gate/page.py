@@ -12,10 +12,13 @@ from tradeops.trader.gate.verdict import MISSING, REPLACED, Cause, Patience, Ver
 class StopWatch:
     """Looks at the stop page with a fresh clock each time."""
 
-    def __init__(self, path: Path, clock: Clock, patience: Patience, slot: str) -> None:
-        """slot: this process's; only the one that holds the activation token finds the page open."""
+    def __init__(self, path: Path, clock: Clock, patience: Patience, slot: str, *, keeps: bool = False) -> None:
+        """slot: this process's; only the one that holds the activation token finds the page open. keeps: its sessions can leave
+        their orders at work.
+        """
         self._path = path
         self._slot = slot
+        self._keeps = keeps
         self._clock = clock
         self._patience = patience
         self._page: StopPage | None = None
@@ -39,6 +42,7 @@ class StopWatch:
             words,
             now_ns,
             slot=self._slot,
+            keeps=self._keeps,
             damaged_ns=self._damaged_ns(words is None, now_ns),
             spent_epoch=self._spent_epoch,
             patience=self._patience,

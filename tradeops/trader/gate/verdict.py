@@ -55,6 +55,11 @@ class Verdict:
     words: StopWords | None = None
 
     @property
+    def keeps_orders(self) -> bool:
+        """The host stands down, and what works is left to the slot that is given the token."""
+        return self.level is Level.PAUSED and self.cause is Cause.STANDBY
+
+    @property
     def scopes(self) -> tuple[Scope, ...]:
         """Subsets that the page blocks."""
         return self.words.narrowing.scopes if self.words else ()
@@ -69,21 +74,25 @@ MISSING: Final = Verdict(Level.HALTED, Cause.PAGE_MISSING)
 REPLACED: Final = Verdict(Level.HALTED, Cause.PAGE_REPLACED)
 
 
-def judge(words: StopWords | None, now_ns: int, *, slot: str, damaged_ns: int, spent_epoch: int, patience: Patience) -> Verdict:
+def judge(
+    words: StopWords | None, now_ns: int, *, slot: str, keeps: bool, damaged_ns: int, spent_epoch: int, patience: Patience
+) -> Verdict:
     """The verdict on a page that is in place, for the process of `slot`.
 
-    damaged_ns: how long its words have not added up.  spent_epoch: up to this epoch the guard's word has lapsed: a guard
-    that was silent, or whose page was lost, must speak anew with a higher epoch.
+    keeps: its sessions can leave their orders at work.  damaged_ns: how long its words have not added up.  spent_epoch: up to this
+    epoch the guard's word has lapsed: a guard that was silent, or whose page was lost, must speak anew with a higher epoch.
     """
     if words is None:
         return Verdict(Level.HALTED if damaged_ns > patience.pause_ns else Level.PAUSED, Cause.PAGE_DAMAGED)
     if words.latched:
         return Verdict(Level.HALTED, Cause.LATCHED, words)
+    late_ns = now_ns - words.beat_ns
     if not words.may_send:
-        return Verdict(Level.HALTED, Cause.NO_PERMIT if words.token.slot else Cause.STANDBY, words)
+        heard = words.epoch > spent_epoch and -patience.pause_ns <= late_ns <= patience.halt_ns
+        stays = words.narrowing.keep_orders and keeps and heard
+        return Verdict(Level.PAUSED if stays else Level.HALTED, Cause.NO_PERMIT if words.token.slot else Cause.STANDBY, words)
     if words.epoch <= spent_epoch:
         return Verdict(Level.HALTED, Cause.EPOCH_SPENT, words)
-    late_ns = now_ns - words.beat_ns
     if late_ns > patience.halt_ns or late_ns < -patience.pause_ns:
         return Verdict(Level.HALTED, Cause.GUARD_SILENT, words)
     if late_ns > patience.pause_ns:
