@@ -37,6 +37,7 @@ BLUE_GREEN = Playbook.model_validate(
         "cutover": {"shadow": {"bake": "10s", "decisions": 100, "gate": SHADOW}, "warm": "60s"},
     }
 )
+ADOPTING = BLUE_GREEN.model_copy(update={"cutover": BLUE_GREEN.cutover and BLUE_GREEN.cutover.model_copy(update={"orders": "adopt"})})
 
 
 def try_deploy(

@@ -12,6 +12,7 @@ from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.status import Mark
 from tradeops.guard import marks
 from tradeops.guard.admit import Refusal
+from tradeops.guard.adoption import KEPT_NS_MAX
 from tradeops.guard.marks import Facts, Now, Order
 from tradeops.guard.state import Permit, State
 from tradeops.guard.verbs import decide
@@ -28,6 +29,7 @@ class SimGuard:
     """Of the operator's clock."""
     state: State = field(default_factory=lambda: State(permit=PERMIT))
     speaks: int = SPEAKS
+    note: str = ""
 
     def now(self) -> Now:
         """Both clocks."""
@@ -35,8 +37,19 @@ class SimGuard:
 
     def at(self) -> State:
         """The state now."""
-        self.state = marks.pass_time(self.state, self.now())
+        now = self.now()
+        self.state = marks.pass_time(self.state, now)
+        if any(mark.keeps_orders and now.wall_ns - mark.since_wall_ns > KEPT_NS_MAX for mark in self.state.marks):
+            self.give_up("after 5 s no slot was activated")
         return self.state
+
+    def give_up(self, why: str) -> None:
+        """What was kept for the next slot is cancelled."""
+        self.state = marks.take_back_kept(self.state, why)
+
+    def keeps(self) -> bool:
+        """Whether what works is left to the slot that is activated."""
+        return marks.keeps_orders(self.at(), self.now())
 
     def mark(self, mark: Mark) -> None:
         """A mark from elsewhere: a person, a control that tripped."""
@@ -64,5 +77,5 @@ class SimGuard:
             decision = decide(self.at(), order, facts, self.now())
         except Refusal as refusal:
             return refusal
-        self.state = decision.state
+        self.state, self.note = decision.state, decision.note
         return decision.already

@@ -50,7 +50,6 @@ class SimHost(TwoSlots):
     journal: list[dict[str, Any]] = field(default_factory=list)
     witnesses: list[dict[str, Any]] = field(default_factory=list)
     announced: str = ""
-    working: int = 3
     pid_next: int = 1000
     roster_number: int = 1
     kind: str = "vitals"
@@ -282,7 +281,7 @@ class SimHost(TwoSlots):
         identity = self._identity(slot)
         if identity is None or slot.process is None:
             return None
-        writes, working = slot.process.writes, self._working() if slot.process.writes else 0
+        writes, working = slot.process.writes, self.at_work() if slot.process.writes else 0
         state = "standby" if not writes else "halted" if self.marks else "ready"
         feeds = {"sim": 60 * NS_PER_S if "feed_dead" in self.faults else 0}
         hits = 0 if "path_unused" in self.faults else 5
@@ -312,8 +311,8 @@ class SimHost(TwoSlots):
             vitals_age_ms=20.0,
             epoch=1,
             blocked=self._blocked(),
-            clear=self._working() == 0,
-            working=self._working(),
+            clear=self.at_work() == 0,
+            working=self.at_work(),
             platform="sha256:" + "0" * 64,
             wall_ns=self.clock.wall_ns(),
             policy_number=1,
@@ -336,7 +335,7 @@ class SimHost(TwoSlots):
         taken = (
             self._take_overlay(directive, envelope)
             if directive.verb is Verb.OVERLAY
-            else self.guard.direct(directive, envelope, self.judged_by(self._working()))
+            else self.guard.direct(directive, envelope, self.judged_by(directive))
         )
         self.turn()
         if self.kind == "url" and self.marks:
@@ -355,6 +354,7 @@ class SimHost(TwoSlots):
             code=no.code if no else "",
             error=no.what if no else "",
             roster_number=self.roster_number,
+            note="" if no else self.guard.note,
         )
 
     def _take_overlay(self, directive: Directive, envelope: Envelope) -> Refusal | bool:
@@ -367,10 +367,6 @@ class SimHost(TwoSlots):
 
     def _blocked(self) -> bool:
         return bool(self.marks) and not ("trader_hung" in self.faults and self.process)
-
-    def _working(self) -> int:
-        stuck = "orders_stuck" in self.faults
-        return self.working if stuck or not self.marks else 0
 
     def runs_already(self, release: str) -> None:
         """As after a run that proved `release` here; the binding is every host's own."""

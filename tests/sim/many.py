@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.sim.drive import BLUE_GREEN, ROLLING, assert_truth, try_abort, try_deploy, try_resume
+from tests.sim.drive import ADOPTING, BLUE_GREEN, ROLLING, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.mishaps import DATA, LASTING, LOST, blind, come_back, cut_off, damage, reboot, replace_by_image, trip
 from tests.sim.samples import SIGNALS_PER_S, SPEC
 from tests.sim.world import OperatorDied, World
@@ -51,8 +51,8 @@ class Trial:
         self.one_way = dice.random() < 0.04
         self.world.new = self.world.release(2, journal=2 if self.one_way else 1)
         self.world.pids = self.world.pids_now()
-        self.book = dice.choices((GATED, BLUE_GREEN, ROLLING), (30, 15, 55))[0]
-        self.phases = (*PHASES, *TURNS) if self.book is BLUE_GREEN else PHASES
+        self.book = dice.choices((GATED, BLUE_GREEN, ADOPTING, ROLLING), (30, 8, 7, 55))[0]
+        self.phases = (*PHASES, *TURNS) if self.book.cutover else PHASES
         self.moved = self.anew = False
         self.out = self._leave_out() if dice.random() < 0.03 else None
         self.world.ledger.on_verdict = self._judged

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tests.sim.guard import SimGuard
 from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.contracts.agent import Process
+from tradeops.contracts.directive import Directive, Verb
 from tradeops.guard import marks
 from tradeops.guard.marks import Facts
 
@@ -45,7 +46,7 @@ class SimSlot:
 
 class TwoSlots:
     """Taking turns by the word of the guard. survivors: processes that are in no slot any more.  slow_s: how long a process takes
-    to say what it is, and to begin to write.
+    to say what it is, and to begin to write.  working: orders at the venue while the host trades.  cleared: at some time there were none.
     """
 
     clock: VirtualClock
@@ -54,6 +55,8 @@ class TwoSlots:
     faults: set[str]
     survivors: list[SimProcess]
     slow_s: float
+    working: int = 3
+    cleared: bool = False
 
     @property
     def active(self) -> str:
@@ -117,11 +120,21 @@ class TwoSlots:
         for slot in self.slots.values():
             slot.process = None
 
-    def judged_by(self, working: int) -> Facts:
-        """What an activation is judged by."""
+    def at_work(self) -> int:
+        """Orders that work at the venue: of whoever writes, or kept for who is to."""
+        left = self.working if "orders_stuck" in self.faults or not self.guard.at().marks or self.guard.keeps() else 0
+        self.cleared |= not left
+        return left
+
+    def judged_by(self, directive: Directive) -> Facts:
+        """What a directive is judged by. A guard that is asked for longer than it keeps strange orders has cancelled them by then."""
+        if directive.verb is Verb.ACTIVATE and "orders_strange" in self.faults:
+            self.guard.give_up("c9 works at sim, and the journal does not hold it open")
+        working = self.at_work()
         writing = "a process writes" if self.writers() else ""
         unfit = {slot.name: self._unfit(slot) for slot in self.slots.values()}
-        return Facts(writing=writing, working=f"{working} orders work" if working else "", unfit=unfit)
+        strange = {slot.name: "" if slot.process else "it says nothing" for slot in self.slots.values()}
+        return Facts(writing=writing, working=f"{working} orders work" if working else "", unfit=unfit, strange=strange)
 
     def _unfit(self, slot: SimSlot) -> str:
         if slot.process is None:

@@ -6,149 +6,57 @@ What a step does is drawn by the caller; whatever the order, `World.check` says 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
+from tests.sim.process import BINDING, RELEASE, Process
 from tests.support.guardstate import ARMED, T0, order
-from tests.support.trader import MemorySession
 from tradeops.base.clock import NS_PER_MS, NS_PER_S, VirtualClock
-from tradeops.contracts.directive import Verb
-from tradeops.contracts.identity import Identity
+from tradeops.contracts.directive import ADOPT, CANCEL, Verb
 from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.status import MarkKind, Vitals
-from tradeops.contracts.units import UNIT
-from tradeops.guard import watch
+from tradeops.guard import marks, watch
 from tradeops.guard.admit import Refusal
+from tradeops.guard.adoption import Shown, Unclaimed, strange
 from tradeops.guard.marks import Decision, Facts
 from tradeops.guard.memory import Memory
 from tradeops.guard.state import Store
 from tradeops.guard.stop import StopKeeper
 from tradeops.guard.verbs import decide
 from tradeops.guard.watch import Trader, Wanted
-from tradeops.trader.bus import Looked
-from tradeops.trader.gate.gate import Gate
-from tradeops.trader.gate.page import StopWatch
-from tradeops.trader.gate.verdict import Cause, Level, Patience
-from tradeops.trader.journal import Journal, JournalError
-from tradeops.trader.ledger import Blank, Ledger
+from tradeops.trader.gate.verdict import Cause
+from tradeops.trader.journal import JournalError
 from tradeops.trader.messages import Order, OrderEvent
-from tradeops.trader.orders.ids import client_id
-from tradeops.trader.standing import Standing
-from tradeops.trader.tenure import Tenure, held
-from tradeops.wire.protocol import Side, Tags
-
-RELEASE, BINDING = "sha256:r", "sha256:b"
-TAGS = Tags(strategy="s", release=RELEASE, host="h", desk="d")
-PATIENCE = Patience(500 * NS_PER_MS, 2 * NS_PER_S)
-_PIDS = itertools.count(100)
-
-
-class Process:
-    """One slot's trader. vitals: what it last said, which may be long ago."""
-
-    def __init__(self, page: Path, folder: Path, slot: str, clock: VirtualClock) -> None:
-        """Raises JournalError: it exits at once."""
-        token = held(page, slot)
-        journal = None if token is None else Journal(folder, token=token)
-        self.slot = slot
-        self.clock = clock
-        self.standing = Standing()
-        self.ledger = Ledger(journal or Blank(), clock)
-        self.ledger.replay(journal.replay() if journal else ())
-        self.session = MemorySession(clock)
-        self.session.down = journal is None
-        self.gate = Gate(StopWatch(page, clock, PATIENCE, slot))
-        self.gate.attach("sim", self.session)
-        self.tenure = Tenure(slot=slot, folder=folder, journal=journal, ledger=self.ledger, gate=self.gate, standing=self.standing)
-        self.tenure.on_taken = self._enter
-        self.vitals: Vitals | None = None
-        self._identity = Identity("trader", RELEASE, BINDING, 0, slot, next(_PIDS), 1, 0)
-
-    def _enter(self) -> None:
-        self.session.down = False
-
-    def turn(self, *, says: bool) -> None:
-        """One look, in the order of the real bus: acknowledge, and say so when it is new; then the tenure. says: vitals are due."""
-        verdict = self.gate.look()
-        if verdict.level is Level.HALTED and self.tenure.writes:
-            self.session.queue.clear()
-        if self.gate.acknowledge(verdict):
-            self.say()
-        self.tenure.on_look(Looked(verdict, self.clock.monotonic_ns()))
-        self.ledger.commit()
-        if says:
-            self.say()
-
-    def leave(self) -> None:
-        """The venue was left: what the loop does after a look that allowed it."""
-        if self.tenure.leaving:
-            self.session.down = True
-            self.tenure.left()
-            self.say()
-
-    def say(self) -> None:
-        """Write the vitals."""
-        acknowledged = self.gate.acknowledged
-        state = "standby" if self.standing.standby else "ready"
-        self.vitals = Vitals(
-            self._identity,
-            self.clock.monotonic_ns(),
-            state,
-            acknowledged.epoch,
-            acknowledged.latch,
-            self.gate.send_queue,
-            self.ledger.orders.open_count,
-            *({}, {}, {}, {}, {}, {}, {}),
-            writes=self.tenure.writes,
-        )
-
-    def try_to_send(self) -> str:
-        """One order through journal and gate; its id when it left."""
-        if not self.tenure.writes:
-            return ""
-        sequence = self.ledger.next_sequence()
-        one = self.order(sequence)
-        tracked = self.ledger.intend(one, sequence)
-        self.ledger.commit()
-        self.ledger.happen(tracked, OrderEvent.SENT)
-        if self.gate.send(one, lambda: None) is Cause.NONE:
-            return one.id
-        self.ledger.happen(tracked, OrderEvent.WITHHELD)
-        return ""
-
-    def order(self, sequence: int) -> Order:
-        """A whole order of this host."""
-        return Order(client_id("h", sequence), "ACME", "sim", Side.BUY, UNIT, UNIT, TAGS)
-
-    def die(self) -> None:
-        """Without a word: what was not committed is lost, the lock falls."""
-        self.tenure._follower.close()
-        if self.tenure.journal is not None:
-            self.tenure.journal._db.close()
-            os.close(self.tenure.journal._lock)
+from tradeops.trader.orders.ids import sequence_of
+from tradeops.wire.protocol import WorkingOrder
 
 
 @dataclass
 class World:
-    """sent: every id that ever left.  working: id -> the slot whose session it came over."""
+    """sent: every order that ever left, by id.  working: id -> the slot that is connected for it; "" when it was left at work.
+
+    adopted: how many orders went over with the token.  ended: by the venue, untold to nobody who asks.
+    """
 
     folder: Path
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(wall_ns=T0, monotonic_ns=1000 * NS_PER_S))
-    sent: list[str] = field(default_factory=list)
+    sent: dict[str, Order] = field(default_factory=dict)
     working: dict[str, str] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
     last: dict[str, Vitals] = field(default_factory=dict)
     moved: int = 0
+    adopted: int = 0
+    ended: set[str] = field(default_factory=set)
     _said: int = 0
     _highest: int = 0
 
     def __post_init__(self) -> None:
         self.memory: Memory | None = None
+        self._unclaimed = Unclaimed()
         self.guard()
         self.permit()
 
@@ -182,21 +90,45 @@ class World:
         if self.memory is not None:
             self.memory.store.save(self.memory.state)
 
-    def standby(self) -> None:
+    def standby(self, orders: str = CANCEL) -> None:
         """Somebody says standby."""
         if self.memory is not None:
-            self.memory.reduce(decide(self.memory.state, self._order(Verb.STANDBY), Facts(), self.memory.now()).state)
+            one = self._order(Verb.STANDBY, args={"orders": orders})
+            self.memory.reduce(decide(self.memory.state, one, Facts(), self.memory.now()).state)
 
-    def activate(self, slot: str) -> None:
+    def tend(self) -> None:
+        """What a guard does at each beat about orders that nobody looks after."""
+        if self.memory is None:
+            return
+        if self._unclaimed.measure(self.memory.state.marks, self.clock.monotonic_ns()):
+            self.memory.reduce(marks.take_back_kept(self.memory.state, "nobody came"))
+        if self._stopped():
+            self._end(one for one, slot in self.working.items() if not slot)
+
+    def _stopped(self) -> bool:
+        """Whether whoever has orders at work takes them back."""
+        words = self.memory.stop.words if self.memory is not None else None
+        return words is not None and not (words.may_send or words.narrowing.keep_orders)
+
+    def _end(self, ids: Iterable[str]) -> None:
+        """The venue ends these."""
+        for one in list(ids):
+            del self.working[one]
+            self.ended.add(one)
+
+    def activate(self, slot: str, orders: str = CANCEL) -> None:
         """Somebody says activate; taken or refused as the guard sees fit."""
         memory = self.memory
         if memory is None:
             return
         number = memory.state.token + 1
-        one = self._order(Verb.ACTIVATE, args={"token": number, "slot": slot})
+        one = self._order(Verb.ACTIVATE, args={"token": number, "slot": slot, "orders": orders})
         if self._add(lambda state: decide(state, one, self.facts(), memory.now())):
             assert self.writers() == [], "activated while a process writes"
-            assert not self.working, "activated while orders work"
+            assert orders == ADOPT or not self.working, "activated while orders work"
+            assert set(self.working.values()) <= {""}, "an order is at work over a session that nobody has"
+            assert self.working.keys() <= self._known_to(slot), "an order is at work that the slot does not know"
+            self.adopted += len(self.working)
             assert number > self._highest, "a number came twice"
             self._highest, self.moved = number, self.moved + 1
 
@@ -212,7 +144,34 @@ class World:
         writing = watch.writing(traders.values(), stop.nobody_at, stop.epoch, lambda: silent)
         writing = writing or ("processes without vitals" if silent else "")
         unfit = {slot: watch.unfit(trader, Wanted(RELEASE, BINDING)) for slot, trader in traders.items()}
-        return Facts(writing=writing, working="orders work" if self.working else "", unfit=unfit)
+        shown = {"sim": Shown([self._shown(one) for one in self.working], self.ended)}
+        told = {slot: trader.vitals.open_orders if trader.vitals else None for slot, trader in traders.items()}
+        apart = {slot: strange(orders, shown, ("sim",)) for slot, orders in told.items()}
+        return Facts(writing=writing, working="orders work" if self.working else "", unfit=unfit, strange=apart)
+
+    def _shown(self, one: str) -> WorkingOrder:
+        """As a drop copy shows it."""
+        order = self.sent[one]
+        return WorkingOrder(
+            venue_id=f"V{one}",
+            client_id=one,
+            account="a",
+            session="h-trader",
+            symbol=order.symbol,
+            side=order.side,
+            qty=order.quantity,
+            price=order.price,
+            cumulative_qty=0,
+            leaves_qty=order.quantity,
+            tif=order.tif,
+            tags=order.tags,
+        )
+
+    def _known_to(self, slot: str) -> set[str]:
+        """Ids that the journal holds open, as the slot's process would read it now."""
+        process = self.processes[slot]
+        process.ledger.replay(process.tenure._follower.new())
+        return {tracked.order.id for tracked in process.ledger.orders.open()}
 
     def _lives(self, slot: str) -> bool:
         """Whether the very process that wrote the slot's vitals lives."""
@@ -247,34 +206,40 @@ class World:
         process = self.processes.pop(slot, None)
         if process is not None:
             process.die()
-            self.working = {one: came for one, came in self.working.items() if came != slot}
+            self._end(one for one, came in self.working.items() if came == slot)
 
     def turn(self, slot: str, *, says: bool) -> None:
         """Its loop turns."""
         if process := self.processes.get(slot):
             process.turn(says=says)
             self._hear(process)
+            if not process.session.down:
+                self.working = {one: came or slot for one, came in self.working.items()}  # the session is the host's
 
     def leave(self, slot: str) -> None:
         """Its links have left, when they were to."""
         if process := self.processes.get(slot):
-            process.leave()
+            if process.leave():
+                self.working = {one: "" if came == slot else came for one, came in self.working.items()}
             self._hear(process)
 
     def send(self, slot: str) -> None:
         """It tries to send an order."""
         process = self.processes.get(slot)
         if process is not None and (left := process.try_to_send()):
-            self.sent.append(left)
+            assert left not in self.sent, "an id was sent twice"
+            self.sent[left] = process.order(sequence_of(left, "h") or 0)
             self.working[left] = slot
 
-    def answer(self) -> None:
-        """The venue ends what works, and says so to whoever is connected and knows it."""
+    def answer(self, *, ends: bool = True) -> None:
+        """The venue says of every order that is open for whoever is connected where it stands. ends: it has ended what works."""
         for process in self.processes.values():
             if process.tenure.writes and not process.session.down:
                 for tracked in process.ledger.orders.open():
-                    self.working.pop(tracked.order.id, None)
-                    process.ledger.happen(tracked, OrderEvent.CANCELLED)
+                    works = tracked.order.id in self.working
+                    if ends and works:
+                        self._end([tracked.order.id])
+                    process.ledger.happen(tracked, OrderEvent.ACCEPTED if works and not ends else OrderEvent.CANCELLED)
                 process.ledger.commit()
 
     def _hear(self, process: Process) -> None:
@@ -294,7 +259,7 @@ class World:
         assert list(probes.values()).count(Cause.NONE) <= 1
         connected = [slot for slot, process in self.processes.items() if not process.session.down]
         assert len(connected) <= 1 and set(connected) <= set(self.writers())
-        assert len(set(self.sent)) == len(self.sent)
+        assert self.working.keys() <= self.sent.keys() and not self.working.keys() & self.ended
         assert self.memory is None or self.memory.state.token >= self._highest
 
     def settle(self) -> None:
@@ -312,10 +277,18 @@ class World:
                 self.turn(slot, says=True)
                 self.leave(slot)
                 self.check()
-            self.answer()
+            self.tend()
+            self.answer(ends=self._stopped())
+        self._settled()
+
+    def _settled(self) -> None:
+        """Whoever is named writes, and what works is exactly what it knows; where nobody is, nothing that was given up works."""
+        assert self.memory is not None
         named = self.memory.stop.words.token.slot
         assert self.writers() == ([named] if named else []), (self.memory.state, self.writers())
         assert self.memory.state.active in SLOTS
+        known = {tracked.order.id for slot in self.writers() for tracked in self.processes[slot].ledger.orders.open()}
+        assert known == set(self.working) or self.memory.stop.words.narrowing.keep_orders, (known, self.working)
 
     def close(self) -> None:
         """Let go of everything."""

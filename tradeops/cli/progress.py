@@ -121,7 +121,9 @@ class RunProgress:
         self._end(told.host, told.phase, told.state, told.detail, now_ns)
         self._told.add((told.host, told.state))
         in_phase = self._board.span is not None and self._board.span.phase == told.phase
-        if told.state == "done" or in_phase:
+        if told.state == "done":
+            return [self._line(now_ns, f"{told.host}: {told.phase}: {_first(told.detail)}")] if told.detail else []
+        if in_phase:
             return []
         return [self._line(now_ns, f"{NO} {told.host}: {told.phase}: {_first(told.detail)}")]
 

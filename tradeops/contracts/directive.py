@@ -39,6 +39,8 @@ SPEAKS = 2
 """
 NEEDS = {Verb.STANDBY: 1, Verb.ACTIVATE: 1}
 """Verb -> what a guard must speak to take it from a run; what is not named here any guard takes."""
+ADOPT_NEEDS = 2
+"""The same of a standby and an activation by which working orders are adopted."""
 
 
 class Scope(msgspec.Struct, frozen=True):

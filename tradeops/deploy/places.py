@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from tradeops.base.errors import Refused
 from tradeops.contracts.agent import Facts, Running
+from tradeops.contracts.binding import Binding
 from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.manifest import Release
 from tradeops.contracts.status import MarkKind
-from tradeops.deploy.playbook import Cutover
 from tradeops.release.flags import journal_conflict
 
 
@@ -74,14 +74,25 @@ def places(facts: Mapping[str, Facts], *, take_turns: bool) -> dict[str, Place]:
     return found
 
 
-def refuse_turns(release: Release, cutover: Cutover, facts: Mapping[str, Facts], running: Mapping[str, Release]) -> None:
-    """Raises Refused where a cutover cannot work. running: what each host runs now."""
-    if cutover.orders == "adopt":
+def refuse_adoption(bindings: Mapping[str, Binding]) -> None:
+    """Raises Refused where working orders cannot be left to the next slot: the session changes hands. bindings: by host."""
+    dropped: dict[str, list[str]] = {}
+    for host, binding in bindings.items():
+        for venue in binding.venues:
+            if not venue.keep_on_logout:
+                dropped.setdefault(venue.name, []).append(host)
+    if dropped:
+        where = "; ".join(f"{venue} on {', '.join(hosts)}" for venue, hosts in dropped.items())
         raise Refused(
-            "working orders cannot be adopted: each venue session is armed to cancel them when it disconnects, and it changes hands",
+            f"working orders cannot be adopted: by its binding a venue cancels them when their session logs out ({where})",
+            where=", ".join(dropped),
             holds="nothing was touched",
-            next="write `orders: cancel`: they are cancelled, and proved gone, before the other slot is given the token",
+            next="write `orders: cancel`; or, where a venue offers it, `keep_on_logout: true` in its binding, and sign that",
         )
+
+
+def refuse_turns(release: Release, facts: Mapping[str, Facts], running: Mapping[str, Release]) -> None:
+    """Raises Refused where a cutover cannot work. running: what each host runs now."""
     if release.start.kept:
         raise Refused(
             "the service has no second slot: it listens on one port of its host, and knows no standby",

@@ -10,11 +10,13 @@ import msgspec
 from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import Refused
 from tradeops.contracts.agent import Facts
-from tradeops.contracts.codec import encode
+from tradeops.contracts.binding import Binding
+from tradeops.contracts.codec import decode, encode
+from tradeops.contracts.directive import ADOPT
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.manifest import Limits, Manifest, Release
-from tradeops.deploy.places import here, other_slot, places, refuse_turns
+from tradeops.deploy.places import here, other_slot, places, refuse_adoption, refuse_turns
 from tradeops.deploy.playbook import Cutover, Playbook
 from tradeops.deploy.site import Site
 from tradeops.deploy.waves import Cut, cut
@@ -147,7 +149,9 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
     found = places(facts, take_turns=playbook.cutover is not None)
     if playbook.cutover:
         running = {name: site.releases.manifest(old).predicate for name, old in olds.items() if old}
-        refuse_turns(predicate, playbook.cutover, facts, running)
+        refuse_turns(predicate, facts, running)
+    if playbook.cutover and playbook.cutover.orders == ADOPT:
+        refuse_adoption({name: decode(binding_of(site, name), Binding, source=f"binding of {name}") for name in facts})
     cuts = cut(site.hosts, playbook)
     parts = tuple(
         HostPlan(host.name, number, olds[host.name], digest_bytes(binding_of(site, host.name)), **asdict(found[host.name]))

@@ -11,7 +11,7 @@ from tradeops.base.errors import ExitCode, LockHeld, PreflightFailed, Refused, T
 from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
 from tradeops.contracts.agent import AgentVerb, Facts
 from tradeops.contracts.codec import convert
-from tradeops.contracts.directive import NEEDS, Verb
+from tradeops.contracts.directive import ADOPT, ADOPT_NEEDS, NEEDS, Verb
 from tradeops.contracts.manifest import VITALS, Release
 from tradeops.contracts.status import Status
 from tradeops.deploy.asked import SETTLED
@@ -102,7 +102,8 @@ def survey(site: Site, sessions: Mapping[str, AgentSession], playbook: Playbook)
 def refuse_deaf(playbook: Playbook, guards: Mapping[str, Status]) -> None:
     """Raises PreflightFailed naming every guard that would refuse what the playbook has to say to it."""
     verbs = (Verb.STANDBY, Verb.ACTIVATE) if playbook.cutover else ()
-    needed = max((NEEDS[verb] for verb in verbs), default=0)
+    adopts = playbook.cutover is not None and playbook.cutover.orders == ADOPT
+    needed = max((NEEDS[verb] for verb in verbs), default=0) if not adopts else ADOPT_NEEDS
     deaf = {
         name: TradeopsError(f"platform {short(status.platform)} speaks {status.speaks}, {' and '.join(verbs)} need {needed}", where=name)
         for name, status in guards.items()

@@ -173,13 +173,17 @@ class HostEntry(Strict):
 
 
 class VenueEntry(Strict):
-    """Endpoints and account of one venue; a host may override single values. secret: a name, never the value."""
+    """Endpoints and account of one venue; a host may override single values. secret: a name, never the value.
+
+    keep_on_logout: the venue offers that orders outlive the orderly logout of their session.
+    """
 
     order_entry: Url | None = None
     market_data: Url | None = None
     drop_copy: Url | None = None
     account: Word | None = None
     secret: Word | None = None
+    keep_on_logout: bool | None = None
 
 
 class InstrumentEntry(Strict):

@@ -73,7 +73,7 @@ def write_fleet(folder: Path, state: LabState, *, now_ns: int) -> Path:
     """fleet.yml. Raises OSError."""
     first = state.hosts[0]
     as_of = datetime.fromtimestamp(now_ns // NS_PER_S, UTC)
-    ports = {name: f"ws://{state.venue_address}:{VENUE_PORTS[port]}" for name, port in _ENDPOINTS.items()}
+    venue = {name: f"ws://{state.venue_address}:{VENUE_PORTS[port]}" for name, port in _ENDPOINTS.items()}
     fleet = {
         "fleet": f"lab-{state.id}",
         "environment": "lab",
@@ -91,7 +91,7 @@ def write_fleet(folder: Path, state: LabState, *, now_ns: int) -> Path:
         "hosts": [_host(host, index) for index, host in enumerate(state.hosts)],
         "bindings": {
             "common": {
-                "venues": {VENUE: ports},
+                "venues": {VENUE: venue | {"keep_on_logout": True}},
                 "instruments": {
                     symbol: {"tick": _TICK, "lot": 1, "reference_price": price, "as_of": as_of} for symbol, price in SYMBOLS.items()
                 },

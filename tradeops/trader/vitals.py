@@ -12,6 +12,7 @@ from tradeops.trader.gate.gate import Gate
 from tradeops.trader.gate.verdict import Verdict
 from tradeops.trader.ledger import Ledger
 from tradeops.trader.market.market import Market
+from tradeops.trader.orders.book import Tracked
 from tradeops.trader.placing import Placing
 from tradeops.trader.positions import Profit
 from tradeops.trader.standing import Standing
@@ -69,20 +70,7 @@ class VitalsMaker:
             writes=self._tenure.writes,
             token=self._tenure.token,
             unanswered=self._ledger.orders.unanswered,
-            open_orders=self._open_orders(verdict),
-        )
-
-    def _open_orders(self, verdict: Verdict) -> tuple[OpenOrder, ...] | None:
-        """What a standby would take over, as the journal tells it: said while orders are kept for one."""
-        kept = verdict.words is not None and verdict.words.narrowing.keep_orders
-        orders = self._ledger.orders
-        if not kept or self._tenure.writes or self._standing.reasons or orders.open_count > OPEN_ORDERS_MAX:
-            return None
-        return tuple(
-            OpenOrder(
-                one.order.venue, one.order.id, one.order.symbol, one.order.side.value, one.order.price, one.order.quantity, one.filled
-            )
-            for one in orders.open()
+            open_orders=open_orders(verdict, self._tenure, self._standing, self._ledger),
         )
 
     def _counters(self) -> dict[str, int]:
@@ -126,3 +114,16 @@ class VitalsMaker:
             pnl, drawdown = self._profit.since_start(totals.pnl)
             gauges |= {Gauge.PNL.value: pnl / UNIT, Gauge.DRAWDOWN.value: drawdown / UNIT}
         return gauges
+
+
+def open_orders(verdict: Verdict, tenure: Tenure, standing: Standing, ledger: Ledger) -> tuple[OpenOrder, ...] | None:
+    """What a standby would take over, as the journal tells it: said while orders are kept for one."""
+    kept = verdict.words is not None and verdict.words.narrowing.keep_orders
+    if not kept or tenure.writes or standing.reasons or ledger.orders.open_count > OPEN_ORDERS_MAX:
+        return None
+    return tuple(_told(tracked) for tracked in ledger.orders.open())
+
+
+def _told(tracked: Tracked) -> OpenOrder:
+    order = tracked.order
+    return OpenOrder(order.venue, order.id, order.symbol, order.side.value, order.price, order.quantity, tracked.filled)

@@ -73,6 +73,16 @@ def test_a_host_that_keeps_a_phase_waiting_is_told_once(tmp_path: Path) -> None:
     assert [line for line in heard.lines() if "orders" in line] == ["? h1: drain waits: 3 orders working"]
 
 
+def test_what_a_host_came_to_is_told_with_it(tmp_path: Path) -> None:
+    """Orders that were to be adopted, and were not: in a line, and in the report."""
+    heard = Heard(("h1", "h2"), tmp_path)
+    heard.progress(PhaseProgress("r", "cutover", ("h1", "h2"), "begun"))
+    heard.progress(Progress("r", "cutover", "h1", "done", "nothing works: not adopted, but cancelled"))
+    heard.progress(Progress("r", "cutover", "h2", "done"))
+    assert heard.lines()[2:] == ["h1: cutover: nothing works: not adopted, but cancelled"]
+    assert [step["detail"] for step in heard.progress.steps] == ["nothing works: not adopted, but cancelled", ""]
+
+
 def test_a_gate_is_told_now_and_then(tmp_path: Path) -> None:
     """Its evidence so far in one line, every half minute, and its last word: also in the report, and as a step for each metric."""
     world = World(tmp_path)

@@ -12,12 +12,12 @@ from tests.sim.world import make_manifest
 from tradeops.base.clock import VirtualClock
 from tradeops.base.errors import Refused
 from tradeops.contracts.agent import AgentVerb, Facts
+from tradeops.contracts.binding import BINDING_SCHEMA, Binding, Venue
 from tradeops.contracts.codec import convert
 from tradeops.contracts.directive import Scope
 from tradeops.contracts.manifest import Release, Start
 from tradeops.contracts.status import Mark, MarkKind
-from tradeops.deploy.places import Place, beside, here, places, refuse_turns
-from tradeops.deploy.playbook import Cutover
+from tradeops.deploy.places import Place, beside, here, places, refuse_adoption, refuse_turns
 
 OLD, NEW = make_manifest(1), make_manifest(2)
 
@@ -60,26 +60,38 @@ def test_a_host_that_stands_by_is_in_no_plan() -> None:
 
 
 @pytest.mark.parametrize(
-    ("new", "old", "found", "cutover", "what"),
+    ("new", "old", "found", "what"),
     [
-        (built(), OLD.predicate, facts(), Cutover(orders="adopt"), "cannot be adopted"),
-        (built(start=Start(("x",), identity="/id", port=80)), OLD.predicate, facts(), Cutover(), "no second slot"),
-        (built(), OLD.predicate, replace(facts(), running=facts().running[:1]), Cutover(), "h1: it has one slot alone"),
-        (built(), None, facts(), Cutover(), "h1: nothing runs there"),
-        (built(), OLD.predicate, facts(marks=(mark(MarkKind.HALT),)), Cutover(), "h1: it does not trade"),
-        (built(), replace(OLD.predicate, journal_writes=2), facts(), Cutover(), "cannot follow: the journal is of version 2"),
-        (built(journal_writes=3), OLD.predicate, facts(), Cutover(), "no way back: the journal is of version 3"),
-        (built(contracts={"page": 2}), replace(OLD.predicate, contracts={"page": 1, "x": 1}), facts(), Cutover(), "contract 'page' is 1"),
+        (built(start=Start(("x",), identity="/id", port=80)), OLD.predicate, facts(), "no second slot"),
+        (built(), OLD.predicate, replace(facts(), running=facts().running[:1]), "h1: it has one slot alone"),
+        (built(), None, facts(), "h1: nothing runs there"),
+        (built(), OLD.predicate, facts(marks=(mark(MarkKind.HALT),)), "h1: it does not trade"),
+        (built(), replace(OLD.predicate, journal_writes=2), facts(), "cannot follow: the journal is of version 2"),
+        (built(journal_writes=3), OLD.predicate, facts(), "no way back: the journal is of version 3"),
+        (built(contracts={"page": 2}), replace(OLD.predicate, contracts={"page": 1, "x": 1}), facts(), "contract 'page' is 1"),
     ],
 )
-def test_what_cannot_work_is_refused_by_the_plan(new: Release, old: Release | None, found: Facts, cutover: Cutover, what: str) -> None:
+def test_what_cannot_work_is_refused_by_the_plan(new: Release, old: Release | None, found: Facts, what: str) -> None:
     """O09, D10, D13: each thing that two slots need, taken away alone."""
     with pytest.raises(Refused, match=what):
-        refuse_turns(new, cutover, {"h1": found}, {"h1": old} if old else {})
+        refuse_turns(new, {"h1": found}, {"h1": old} if old else {})
+
+
+def test_orders_are_adopted_where_every_venue_keeps_them() -> None:
+    """O09: a venue that drops them at a logout is named, with the hosts whose binding says so."""
+
+    def bound(**kept: bool) -> Binding:
+        venues = tuple(Venue(name, "ws://o", "ws://m", "ws://d", "A", keep_on_logout=keeps) for name, keeps in kept.items())
+        return Binding(BINDING_SCHEMA, "f", "lab", "h", "trader", venues, (), {})
+
+    refuse_adoption({"h1": bound(one=True, two=True), "h2": bound(one=True)})
+    with pytest.raises(Refused, match=r"logs out \(two on h1, h3\)") as refused:
+        refuse_adoption({"h1": bound(one=True, two=False), "h2": bound(one=True), "h3": bound(two=False)})
+    assert refused.value.where == "two" and "keep_on_logout" in (refused.value.next or "")
 
 
 def test_what_narrows_trading_does_not_keep_two_slots_apart() -> None:
     """A halt of one symbol leaves decisions to compare; journals and contracts that both know are no obstacle."""
     narrow = facts(marks=(mark(MarkKind.HALT, scope=Scope(symbols=("AAA",))),))
     both = {"journal_reads": (1, 2), "journal_writes": 1, "contracts": {"page": 1}}
-    refuse_turns(built(**both), Cutover(), {"h1": narrow}, {"h1": replace(OLD.predicate, **both)})
+    refuse_turns(built(**both), {"h1": narrow}, {"h1": replace(OLD.predicate, **both)})
