@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -66,15 +67,21 @@ def test_orders_that_are_not_known_are_cancelled_and_the_run_goes_on(world: Worl
     assert "not adopted, but cancelled: c9 works at sim" in _notes(world)["h1"]
 
 
-def test_what_a_rejected_release_has_at_work_is_never_adopted(world: World) -> None:
-    """D11: the canary is stood down at once, and its orders are cancelled; nobody else's are."""
+@pytest.mark.parametrize("gate", [1, 3])
+def test_what_a_rejected_release_has_at_work_is_never_adopted(world: World, gate: int) -> None:
+    """D11: the canary is stood down at once, and its orders are cancelled; so are those of hosts that had passed, and nobody else's."""
+    act = partial(world.bad.add, world.new)
+    for _ in range(gate):
+        act = partial(world.when, "gate", act)
+    act()
     _begin(world)
-    world.bad.add(world.new)
-    code, ending = try_deploy(world, world.new, ADOPTING)
+    first, last = ADOPTING.steps
+    steps = (first, first.model_copy(update={"hosts": "50%"}), last)
+    code, ending = try_deploy(world, world.new, ADOPTING.model_copy(update={"steps": steps}))
     assert code == ExitCode.ROLLED_BACK, ending
     assert_truth(world, code, ending, world.old, world.new, world.pids)
     whole(world, world.old, OLD_SLOT)
-    assert _cleared(world) == {"h1"}
+    assert _cleared(world) == ({"h1"} if gate == 1 else {"h1", "h2", "h3", "h4"})
 
 
 @pytest.mark.parametrize("then", [try_resume, try_abort])

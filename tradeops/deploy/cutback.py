@@ -11,6 +11,7 @@ from functools import partial
 from tradeops.base.errors import TradeopsError
 from tradeops.checks.finding import Finding, open_findings
 from tradeops.checks.proof import Expected
+from tradeops.contracts.directive import CANCEL
 from tradeops.deploy import phases
 from tradeops.deploy.attempt import attempt
 from tradeops.deploy.conflict import conflicts
@@ -28,7 +29,8 @@ def cut_back(crew: Crew, condemned: Collection[str], left: dict[str, TradeopsErr
     """Every host on its old slot again, and nothing left in the other. left: takes the hosts for which that could not be proved.
 
     A host trades until its old slot is seen to stand by, unless it is condemned: then nothing of it trades from here on. One whose
-    old slot cannot take over stays stood down: no slot of it writes.
+    old slot cannot take over stays stood down: no slot of it writes. What a release that was condemned anywhere has at work is adopted
+    nowhere.
     """
     over = [name for name, state in crew.states.items() if state.switched]
     attempt({}, partial(divert, crew), over)
@@ -36,12 +38,12 @@ def cut_back(crew: Crew, condemned: Collection[str], left: dict[str, TradeopsErr
     refused = conflicts(crew, over)
     left.update(refused)
     attempt(left, partial(stand_down, crew), [name for name in refused if name not in condemned])
-    _hand_back(crew, [name for name in over if name not in left], left)
+    _hand_back(crew, [name for name in over if name not in left], CANCEL if condemned else crew.plan.orders(), left)
     _empty(crew, [name for name, state in crew.states.items() if state.beside and name not in left], left)
     attempt(left, lambda names: phases.prove(crew, names, crew.expected_before), [name for name in crew.plan_hosts() if name not in left])
 
 
-def _hand_back(crew: Crew, names: Sequence[str], left: dict[str, TradeopsError]) -> None:
+def _hand_back(crew: Crew, names: Sequence[str], orders: str, left: dict[str, TradeopsError]) -> None:
     """Each host's token to its old slot as soon as that is proved to stand by, whatever becomes of the others."""
     cold: dict[str, TradeopsError] = {}
     handed: set[str] = set()
@@ -50,7 +52,7 @@ def _hand_back(crew: Crew, names: Sequence[str], left: dict[str, TradeopsError])
         found = phases.prove_once(crew, some, expected=partial(_standby_before, crew), files=False)
         warm = [name for name, findings in values(found).items() if not open_findings(findings)]
         handed.update(warm)
-        attempt(left, partial(give_token, crew, slot=CAME), warm)
+        attempt(left, partial(give_token, crew, slot=CAME, orders=orders), warm)
         return found
 
     def prove(some: Sequence[str]) -> None:

@@ -101,7 +101,7 @@ def take_over(crew: Crew, wave: Sequence[str], cap_ppm: int | None) -> None:
         lease(crew, new, cap_ppm)
         for name in new:
             crew.states[name].switched = True
-        give_token(crew, new, GOES)
+        give_token(crew, new, GOES, crew.plan.orders())
         phases.prove(crew, new, crew.expected)
     phases.smoke(crew, wave)
     phases.watch(crew)

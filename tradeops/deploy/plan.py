@@ -12,7 +12,7 @@ from tradeops.base.errors import Refused
 from tradeops.contracts.agent import Facts
 from tradeops.contracts.binding import Binding
 from tradeops.contracts.codec import decode, encode
-from tradeops.contracts.directive import ADOPT
+from tradeops.contracts.directive import ADOPT, CANCEL
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.manifest import Limits, Manifest, Release
@@ -108,6 +108,10 @@ class Plan(msgspec.Struct, frozen=True):
         """What the run waits for by its plan: bakes, and the slots that stay warm."""
         turns_s = self.cutover.shadow_s + self.cutover.warm_s if self.cutover else 0.0
         return turns_s + sum(step.bake_s for step in self.steps)
+
+    def orders(self) -> str:
+        """What becomes of working orders where two slots take turns."""
+        return self.cutover.orders if self.cutover else CANCEL
 
     def wave(self, number: int) -> tuple[str, ...]:
         """Host names of a wave."""

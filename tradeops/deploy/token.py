@@ -17,13 +17,12 @@ CUTOVER, STAND_DOWN, ORDERS = "cutover", "stand-down", "orders"
 _BLOCKED_MS = 500
 
 
-def give_token(crew: Crew, names: Sequence[str], slot: SlotOf) -> None:
+def give_token(crew: Crew, names: Sequence[str], slot: SlotOf, orders: str) -> None:
     """The token of these hosts to a slot, unless that has it: stood down, activated under a higher number, seen to write.
 
-    Hosts of one fence go together, and at once one after the other: nobody trades on a host in between. Raises PhaseFailed,
-    KillArrived, Ousted.
+    orders: what becomes of those that work.  Hosts of one fence go together, and at once one after the other: nobody trades on a host
+    in between. Raises PhaseFailed, KillArrived, Ousted.
     """
-    orders = crew.plan.cutover.orders if crew.plan.cutover else CANCEL
     with crew.phase(CUTOVER, names):
         confirm(crew, names)
         seen = _ask(crew, CUTOVER, names)
