@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# Hundreds of commands and daemons are started: each would compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test check pytest cover bench soak picture lock system clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -23,7 +25,7 @@ test: check pytest cover ## every check and every test that this machine can run
 check: $(READY) ## lint, format, types, import rules, dead code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -n $(JOBS)
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 
@@ -33,7 +35,7 @@ pytest: $(READY) system
 	# Ten thousand runs of lines that the tests above have counted: counting them again would take longer than running them.
 	$(BIN)/pytest -n $(JOBS) --dist load tests/sim/test_many.py
 	# Real hosts after the others, and not counted: beside them, or slowed down, they would measure the machine.
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup --timeout 600 tests/fleet
+	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder --timeout 600 tests/fleet
 
 # Whole: 90 %. What decides about money, gates and stops: every line, as far as it stands.
 cover: $(READY)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.fleetlab import FleetLab, bring_up, short_id, take_down
 from tradeops.base.clock import SystemClock
@@ -18,20 +20,24 @@ from tradeops.lab.keys import make_key
 from tradeops.lab.nspawn.driver import NspawnDriver, why_not
 from tradeops.lab.state import LabHost, LabState, StateFile
 
-HERE = Path(__file__).parent
 HOSTS = 8
-GROUPS = {"test_runs": "runs", "test_blue_green": "stops", "test_canary": "stops", "test_stops": "stops"}
-"""Test files that share a fleet that trades; the others need bare hosts, or a lab of their own."""
+GROUPS = dict.fromkeys(("test_blue_green", "test_canary", "test_stops"), "stops")
+"""Test files that share a fleet that trades; the others bring hosts up for themselves, or share bare ones."""
 OLD, NEW, BROKEN = 1, 2, 4
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """What shares hosts goes to one worker (`--dist loadgroup`, which reads the marks after this)."""
-    for item in items:
-        if HERE not in item.path.parents:
-            continue
-        item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, "others")))
+class ByHosts(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types
+    """What shares hosts goes to one worker. (`--dist loadgroup` does nothing under pytest 9.2, which keeps the ids of tests to itself.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePath(nodeid.partition("::")[0]).stem
+        return GROUPS.get(file, file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByHosts:
+    """Asked when there are several workers."""
+    return ByHosts(config, log)
 
 
 @dataclass(frozen=True)

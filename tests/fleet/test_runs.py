@@ -92,7 +92,7 @@ def test_abort_after_the_operator_was_killed(fleet: FleetLab, phase: str) -> Non
     """
     killed = fleet.interrupted("deploy", short_id(fleet.releases[NEW]), at=f"{phase} done", how=signal.SIGKILL)
     assert killed.code == -signal.SIGKILL
-    runs = [run["run"] for run in fleet.must("runs", "list").document["runs"] if run["ending"] == "unfinished"]
+    runs = fleet.open_runs()
     assert len(runs) == 1
     if phase == "prove":
         for host in ("h2", "h7"):
@@ -112,7 +112,7 @@ def test_an_interrupted_run_can_be_undone(fleet: FleetLab, how: signal.Signals) 
     """Ctrl-C and SIGTERM end with 130; abort brings the hosts back."""
     ended = fleet.interrupted("deploy", short_id(fleet.releases[NEW]), at="switch done", how=how)
     assert ended.code == ExitCode.INTERRUPTED
-    runs = [run["run"] for run in fleet.must("runs", "list").document["runs"] if run["ending"] == "unfinished"]
+    runs = fleet.open_runs()
     fleet.must("runs", "abort", runs[0])
     assert fleet.trading() == set(fleet.names())
 
