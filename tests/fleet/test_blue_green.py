@@ -20,6 +20,9 @@ from tests.support.fleetlab import FleetLab, short_id
 from tests.support.wait import until
 from tradeops.base.errors import ExitCode
 from tradeops.contracts.layout import HostLayout
+from tradeops.deploy.journal import list_runs
+from tradeops.deploy.token import ORDERS
+from tradeops.fleet.inventory import load_fleet
 from tradeops.lab.fleet_folder import VENUE_PORTS
 from tradeops.trader.journal import read_entries
 from tradeops.trader.messages import Happened, Intended, OrderEvent
@@ -44,6 +47,7 @@ cutover:
           events: tradeops_decisions_different_total
           per: tradeops_decisions_compared_total
           limit: 10%
+  orders: adopt
   warm: 10m
 """
 
@@ -84,9 +88,16 @@ def _beside(host: dict[str, Any]) -> str | None:
     return host["standby"]["identity"]["release"] if host["standby"] else None
 
 
+def notes(fleet: FleetLab) -> list[str]:
+    """What became of the orders at work on each host, over and back; a host that is too slow cancels them, and says so."""
+    run = list_runs(load_fleet(fleet.folder / "fleet.yml").state.runs)[-1]
+    told = [entry.detail for entry in run.entries() if entry.phase == ORDERS]
+    return [str(detail[host]) for detail in told for host in fleet.names()]
+
+
 def test_over_and_back_while_it_trades(fleet: FleetLab) -> None:
     """O09, D13: eight hosts cut over; a rollback while the old slots are warm gives them the token back: the very processes trade
-    again, no order is lost and none is at the venue twice.
+    again, what works is handed from slot to slot, no order is lost and none is at the venue twice.
     """
     old, new = fleet.releases[OLD], fleet.releases[NEW]
     before, pids = {host: sent(fleet, host) for host in fleet.names()}, fleet.pids()
@@ -98,6 +109,7 @@ def test_over_and_back_while_it_trades(fleet: FleetLab) -> None:
     ended = fleet.midway("deploy", short_id(new), "--playbook", playbook(fleet), at="let-go done", act=back)
     assert ended.code == ExitCode.LOCKED, ended.out + ended.err
     assert "was replaced" in ended.out
+    assert sum("adopted: " in note for note in notes(fleet)) >= 12, notes(fleet)
     assert slots(fleet) == {("blue", old, True, None)} and fleet.pids() == pids
     fleet.must("verify")
     fleet.must("halt", "--all", "--count", "8", "--reason", "to count the orders")
