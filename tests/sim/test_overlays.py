@@ -114,6 +114,14 @@ def test_a_host_that_reports_a_higher_number_than_it_holds_is_drift(world: World
     assert ending and "is overlay 1, and 1 is known" in ending.causes["h3"]
 
 
+def test_an_overlay_that_tightens_the_one_known_here_is_believed(world: World) -> None:
+    """D06, A01: a second operator blocks a symbol on top of our overlay; ours stays in force with it."""
+    lay_from_here(world, off(1, "rlp-7"))
+    world.when("smoke", lambda: lay(world, msgspec.structs.replace(TWO, number=2), world.key))
+    assert try_deploy(world, world.new)[0] == ExitCode.PROVED
+    assert active(world) == [] and world.overlay and world.overlay[1].number == 2
+
+
 def test_two_overlays_of_one_number_are_drift(world: World) -> None:
     """Two people tightened at once, each on other hosts: neither is what the fleet was asked for."""
 
