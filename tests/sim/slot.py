@@ -10,6 +10,7 @@ from tradeops.contracts.agent import Process
 from tradeops.contracts.directive import Directive, Verb
 from tradeops.guard import marks
 from tradeops.guard.marks import Facts
+from tradeops.trader.vigil import OUTLIVES_NS
 
 ROOT = "/opt/tradeops"
 
@@ -55,8 +56,11 @@ class TwoSlots:
     faults: set[str]
     survivors: list[SimProcess]
     slow_s: float
+    lock: tuple[str, int, int] | None
     working: int = 3
     cleared: bool = False
+    held_ns = 0
+    beside_ns: int | None = None
 
     @property
     def active(self) -> str:
@@ -105,6 +109,15 @@ class TwoSlots:
             alone = all(one in (slot.process, *self.survivors) for one in self.writers())
             slot.process.writes = slot.name == named and alone and self._ready(slot.process)
             slot.process.named_ns = slot.process.named_ns if slot.name == named else None
+
+    def outlive(self) -> None:
+        """A standby beside a slot that has the token ends itself when no run has held the host for long, as the trader does."""
+        now_ns, process = self.clock.monotonic_ns(), self.beside.process
+        self.held_ns = self.lock[2] if self.lock else self.held_ns
+        stands_by = process is not None and not process.writes and marks.token(self.guard.at()).slot == self.active
+        self.beside_ns = (self.beside_ns or now_ns) if stands_by else None
+        if self.beside_ns is not None and now_ns - max(self.beside_ns, self.held_ns) > OUTLIVES_NS:
+            self.beside.process = None
 
     def _ready(self, process: SimProcess) -> bool:
         now_ns = self.clock.monotonic_ns()

@@ -156,6 +156,7 @@ class SimSession:
         host = self.host
         self._world.check_alive(verb)
         host.clock.sleep_s(LATENCY_S)
+        host.outlive()
         if "agent_gone" in host.faults:
             raise OutcomeUnknown("the session went silent", where=host.name)
         if host.faults & CONNECT_FAULTS.keys():
@@ -298,6 +299,7 @@ class World:
         slow = False
         for host in hosts:
             sim = self.truth[host.name]
+            sim.outlive()
             if sim.slow_s:
                 sim.turn()
             if "guard_dead" in sim.faults or "ssh_refused" in sim.faults:

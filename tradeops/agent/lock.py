@@ -66,6 +66,7 @@ def acquire(context: Context, *, run: str, owner: str, reason: str, ttl_s: float
         fence = state.fence + 1
         lease = Lease(run, owner, reason, fence, boot_id(), context.clock.monotonic_ns() + int(ttl_s * NS_PER_S))
         _store(context, State(fence, lease))
+        _tell(context, lease.expires_ns)
         return public(context, lease)
 
 
@@ -75,6 +76,7 @@ def renew(context: Context, *, run: str, fence: int, ttl_s: float) -> dict[str, 
         lease = _checked(context, run, fence)
         moved = Lease(**{**asdict(lease), "expires_ns": context.clock.monotonic_ns() + int(ttl_s * NS_PER_S)})
         _store(context, State(fence, moved))
+        _tell(context, moved.expires_ns)
         return public(context, moved)
 
 
@@ -83,6 +85,7 @@ def release(context: Context, *, run: str, fence: int) -> None:
     with _change(context):
         _checked(context, run, fence)
         _store(context, State(fence, None))
+        _tell(context, context.clock.monotonic_ns())
 
 
 def check(context: Context, *, run: str, fence: int) -> None:
@@ -138,3 +141,8 @@ def _held(context: Context, lease: Lease) -> AgentError:
 def _store(context: Context, state: State) -> None:
     lease = asdict(state.lease) if state.lease else None
     write_atomic(context.layout.agent_state / "lock.json", canonical({"fence": state.fence, "lease": lease}))
+
+
+def _tell(context: Context, until_ns: int) -> None:
+    """Whoever stands by on this host may read until when a run holds it."""
+    write_atomic(context.layout.held_file, str(until_ns).encode(), 0o644)

@@ -104,6 +104,10 @@ class Layout:
         return self.root / "slots" / name
 
     @property
+    def held_file(self) -> Path:
+        return self.root / "slots" / "held"
+
+    @property
     def overlay_file(self) -> Path:
         return self.root / "pages" / "overlay.json"
 

@@ -96,6 +96,11 @@ class HostLayout:
         return self.root / "slots" / name
 
     @property
+    def held_file(self) -> Path:
+        """r writes, t reads: until when a run holds the host, or held it last, in CLOCK_MONOTONIC nanoseconds; missing: not known."""
+        return self.root / "slots" / "held"
+
+    @property
     def data(self) -> Path:
         """t: the trader's journal and working folder; belongs to the host, not to the slot."""
         return self.root / "data"

@@ -23,6 +23,7 @@ from tradeops.trader.journal import Journal
 from tradeops.trader.mandate import Mandate, load_mandate
 from tradeops.trader.telemetry import start_ticks
 from tradeops.trader.tenure import held
+from tradeops.trader.vigil import LOOK_S, Vigil
 
 _LOG = logging.getLogger("trader")
 CONFIG = Path("config/trader.yml")
@@ -82,15 +83,17 @@ def _run(place: Place, config: TraderConfig, mandate: Mandate, clock: Clock) -> 
     journal = None if token is None else Journal(place.layout.data, token=token)
     rooms = assemble(place.layout, config, mandate, identity, journal, clock)
     try:
-        asyncio.run(_live(rooms, config))
+        asyncio.run(_live(rooms, config, Vigil(place.layout.held_file, place.slot, rooms.tenure, clock)))
     finally:
         rooms.tenure.close()
     event(_LOG, logging.INFO, "stopped", positions=rooms.ledger.positions.quantities(), working=rooms.ledger.orders.open_count)
     return int(ExitCode.PROVED)
 
 
-async def _live(rooms: Rooms, config: TraderConfig) -> None:
-    """Until a signal: then drain. An unexpected error ends it too: connections close, and with them the venue's day orders."""
+async def _live(rooms: Rooms, config: TraderConfig, vigil: Vigil) -> None:
+    """Until a signal, or until a standby has outlived its run: then drain. An unexpected error ends it too: connections close, and with
+    them the venue's day orders.
+    """
     heart = Heart(rooms, look_every_s=config.gate.look_every, vitals_every_s=config.vitals_every)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -98,7 +101,8 @@ async def _live(rooms: Rooms, config: TraderConfig) -> None:
         loop.add_signal_handler(number, stop.set)
     links = rooms.connect(heart)
     stopping = asyncio.create_task(stop.wait(), name="signal")
-    working = [asyncio.create_task(heart.run(), name="heart"), *(asyncio.create_task(link.run(), name=link.venue) for link in links)]
+    works = [("heart", heart.run()), ("vigil", _outlive(rooms, vigil)), *((link.venue, link.run()) for link in links)]
+    working = [asyncio.create_task(work, name=name) for name, work in works]
     try:
         await asyncio.wait([*working, stopping], return_when=asyncio.FIRST_COMPLETED)
         for task in working:
@@ -112,3 +116,10 @@ async def _live(rooms: Rooms, config: TraderConfig) -> None:
         for link in links:
             await link.close()
         heart.last_words()
+
+
+async def _outlive(rooms: Rooms, vigil: Vigil) -> None:
+    """Until there is no run any more that this process stands by for."""
+    while not vigil.over(rooms.engine.verdict.words):
+        await asyncio.sleep(LOOK_S)
+    event(_LOG, logging.WARNING, "outlived", slot=rooms.mandate.slot)

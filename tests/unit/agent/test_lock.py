@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,21 @@ def test_a_lease_that_ran_out_is_not_renewed(managed: ManagedHost) -> None:
     managed.clock.ahead_s = 31
     assert agent.do("facts")["lock"] is None
     assert agent.code("renew", ttl_s=60) == "locked"
+
+
+def test_whoever_stands_by_may_read_until_when_a_run_holds_the_host(managed: ManagedHost) -> None:
+    """By the host's own clock, which all of its processes share: from the lock on, moved by each renewal, ended with the lock."""
+
+    def left_s() -> float:
+        return (int(managed.layout.held_file.read_text()) - time.monotonic_ns()) / 10**9
+
+    agent = managed.locked()
+    assert left_s() == pytest.approx(60, abs=20)
+    agent.do("renew", ttl_s=600)
+    assert left_s() == pytest.approx(600, abs=20)
+    agent.do("unlock")
+    assert left_s() == pytest.approx(0, abs=20)
+    assert managed.layout.held_file.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_lease_of_another_boot_is_none(managed: ManagedHost) -> None:

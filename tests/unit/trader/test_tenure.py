@@ -16,6 +16,7 @@ from tradeops.trader.follower import READ_MOST, Follower
 from tradeops.trader.journal import Journal, JournalError
 from tradeops.trader.messages import Fill, Filled, OrderEvent
 from tradeops.trader.tenure import REASON, held
+from tradeops.trader.vigil import OUTLIVES_NS, Vigil
 from tradeops.wire.protocol import Code, ExecKind, NewOrder, Side
 
 Start = Callable[..., Desk]
@@ -270,3 +271,47 @@ def test_a_follower_reads_in_bounded_parts_and_survives_what_is_not_there_yet(tm
         list(follower.new())
     follower.close()
     journal.close()
+
+
+def test_a_standby_that_no_run_holds_any_more_ends_itself(pair: tuple[Desk, Desk], clock: VirtualClock) -> None:
+    """O09: half an hour after the run's lease, and never before it has stood by for so long itself; who writes never does."""
+    green = pair[1]
+    _both(pair)
+    held_file = green.layout.held_file
+    vigils = [Vigil(held_file, desk.rooms.mandate.slot, desk.rooms.tenure, clock) for desk in pair]
+
+    def over() -> list[bool]:
+        return [vigil.over(desk.rooms.engine.verdict.words) for vigil, desk in zip(vigils, pair, strict=True)]
+
+    def later(ns: int) -> list[bool]:
+        clock.advance_ns(ns)
+        return over()
+
+    assert over() == later(2 * OUTLIVES_NS) == [False, False], "nobody knows who holds the host"
+    held_file.write_text(str(clock.monotonic_ns() + OUTLIVES_NS))
+    assert later(2 * OUTLIVES_NS - 1) == [False, False]
+    assert later(2) == [False, True]
+    held_file.write_text(str(clock.monotonic_ns()))
+    assert over() == [False, False], "a run has taken it up"
+    held_file.write_text("soon")
+    assert later(2 * OUTLIVES_NS) == [False, False]
+
+
+def test_nobody_ends_itself_on_a_host_where_no_slot_has_the_token(pair: tuple[Desk, Desk], clock: VirtualClock) -> None:
+    """O09: it was stood down, and one of the two is to take over; a page that cannot be read says nothing either."""
+    blue, green = pair
+    green.layout.held_file.write_text("0")
+    vigil = Vigil(green.layout.held_file, GREEN, green.rooms.tenure, clock)
+    blue.guard.token = Token(blue.guard.token.number, "")
+    blue.guard.say(False)
+    _both(pair)
+    words = green.rooms.engine.verdict.words
+    assert words is not None and not words.token.slot
+    for seen in (words, None):
+        assert not vigil.over(seen)
+        clock.advance_ns(2 * OUTLIVES_NS)
+        assert not vigil.over(seen)
+    _hand_over(pair, GREEN, 2)
+    assert not vigil.over(green.rooms.engine.verdict.words), "it writes"
+    clock.advance_ns(2 * OUTLIVES_NS)
+    assert not vigil.over(green.rooms.engine.verdict.words)
