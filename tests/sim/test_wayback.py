@@ -102,7 +102,7 @@ def test_one_host_that_does_not_come_up_condemns_no_other(world: World) -> None:
         world.bad.add(world.new)
         world.truth["h3"].faults.add("does_not_start")
 
-    nth(world, "gate", 4, fail)
+    nth(world, "gate", 3, fail)
     code, ending = try_deploy(world, world.new, CANARY)
     assert code == ExitCode.MIXED, ending
     assert_truth(world, code, ending, world.old, world.new, world.pids)
