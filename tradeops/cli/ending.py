@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from tradeops.base.digest import short
 from tradeops.cli.report import NO, YES, Report, Table, age, table
-from tradeops.contracts.directive import ADOPT, CANCEL
 
 if TYPE_CHECKING:
     from tradeops.cli.progress import RunProgress
@@ -73,16 +72,14 @@ def _slot(part: HostPlan) -> str:
     return part.slot if part.slot == part.active else f"{part.slot}, idle beside {part.active}"
 
 
-_ORDERS = {
-    CANCEL: "cancelled and proved gone",
-    ADOPT: "left at work over an orderly logout, proved known to the slot that takes over, else cancelled",
-}
-
-
 def _turns(cutover: CutoverPlan) -> list[str]:
+    from tradeops.contracts.directive import ADOPT
+
+    kept = "left at work over an orderly logout, proved known to the slot that takes over, else cancelled"
+    become = kept if cutover.orders == ADOPT else "cancelled and proved gone"
     return [
         f"beside the slot that trades for {age(cutover.shadow_s)} and {cutover.decisions:,} decisions, every order withheld; then by wave:",
-        f"the slot that trades is stood down, its working orders are {_ORDERS[cutover.orders]}, the token goes over",
+        f"the slot that trades is stood down, its working orders are {become}, the token goes over",
         f"the old slots stay warm for {age(cutover.warm_s)} after the last step, and the run with them",
     ]
 

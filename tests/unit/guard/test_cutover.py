@@ -51,8 +51,13 @@ def quiet(tmp_path: Path) -> Iterator[Slots]:
     """The same in a market that gives no reason to take an order back."""
     still = {"strategy__half_spread_ppm": 5_000, "strategy__tolerance_ppm": 100_000}
     with two_slots(tmp_path, feed={"kind": "generated", "quotes_per_s": 20, "trade_ppm": 0}, **still) as made:
-        until(lambda: len(made.at_work()) == 2, 20)
+        _both_at_work(made)
         yield made
+
+
+def _both_at_work(slots: Slots) -> None:
+    """A slot that trades may not have sent its orders yet: once the venue has them."""
+    until(lambda: len(slots.at_work()) == 2, 20)
 
 
 def test_over_and_back_with_nothing_lost(slots: Slots) -> None:
@@ -195,6 +200,7 @@ def test_what_is_not_taken_over_is_cancelled(quiet: Slots) -> None:
     reply = quiet.activate("green", 1, ADOPT)
     assert reply.accepted and "not adopted, but cancelled: after 5 s" in reply.note and "stray-1 works" in reply.note
     quiet.trades("green")
+    _both_at_work(quiet)
     quiet.standby(ADOPT)
     quiet.left()
     quiet.host.kill_guard()
@@ -203,6 +209,7 @@ def test_what_is_not_taken_over_is_cancelled(quiet: Slots) -> None:
     until(lambda: not quiet.at_work(), 5)
     assert "started anew" in quiet.activate("blue", 2, ADOPT).note
     quiet.trades("blue")
+    _both_at_work(quiet)
     quiet.standby(ADOPT)
     quiet.left()
     os.kill(quiet.traders["green"].pid, signal.SIGSTOP)
