@@ -75,9 +75,12 @@ class Unclaimed:
     """Kept orders that no slot has taken over for too long. Pure."""
 
     def __init__(self) -> None:
-        self._since_ns: int | None = None
+        self._mark = ""
+        self._since_ns = 0
 
     def measure(self, marks: Iterable[Mark], now_ns: int) -> bool:
-        """Whether they are to be cancelled."""
-        self._since_ns = (self._since_ns or now_ns) if any(mark.keeps_orders for mark in marks) else None
-        return self._since_ns is not None and now_ns - self._since_ns > KEPT_NS_MAX
+        """Whether they are to be cancelled. Each stand-down has its own time, however soon it follows on another."""
+        mark = next((mark.id for mark in marks if mark.keeps_orders), "")
+        if mark != self._mark:
+            self._mark, self._since_ns = mark, now_ns
+        return bool(mark) and now_ns - self._since_ns > KEPT_NS_MAX

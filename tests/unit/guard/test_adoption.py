@@ -92,10 +92,13 @@ def test_orders_that_were_given_up_are_cancelled_and_the_activation_says_why() -
 
 
 def test_kept_orders_have_a_few_seconds() -> None:
-    """Anew with each standby."""
-    unclaimed, kept = Unclaimed(), (Mark(MarkKind.STANDBY, "s1", "run r", "cutover", 0, keeps_orders=True),)
+    """Anew with each standby, also with one that follows before the guard has looked again; one that is added gains nothing."""
+    unclaimed = Unclaimed()
+    kept, second = ((Mark(MarkKind.STANDBY, name, "run r", "cutover", 0, keeps_orders=True),) for name in ("s1", "s2"))
     assert not unclaimed.measure(kept, NS_PER_S) and not unclaimed.measure(kept, NS_PER_S + KEPT_NS_MAX)
     assert unclaimed.measure(kept, NS_PER_S + KEPT_NS_MAX + 1)
+    assert unclaimed.measure((*kept, *second), NS_PER_S + KEPT_NS_MAX + 2)
+    assert not unclaimed.measure(second, 9 * NS_PER_S)
     assert not unclaimed.measure((), 10 * NS_PER_S) and not unclaimed.measure(kept, 11 * NS_PER_S)
 
 
