@@ -102,7 +102,8 @@ def test_abort_after_the_operator_was_killed(fleet: FleetLab, phase: str) -> Non
         fleet.heal_all()
     fleet.must("runs", "abort", runs[0])
     fleet.must("verify")
-    if phase == "prove":
+    if fleet.trading() != set(fleet.names()):  # a guard whose drop copy was away for more than ten seconds has halted its host
+        assert phase == "prove"
         fleet.must("resume", "--all", "--reason", "the two were cut off from their venue too")
     assert fleet.trading() == set(fleet.names())
 

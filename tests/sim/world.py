@@ -41,6 +41,15 @@ from tradeops.record.audit import NotRecorded
 from tradeops.safety.overlays import Overlays, Signed
 
 T = TypeVar("T")
+
+
+def _kept(found: Outcome[Envelope | None]) -> Outcome[Envelope]:
+    """A document that a host was asked for."""
+    if not isinstance(found, Done):
+        return found
+    return Failed(TradeopsError("it keeps none")) if found.value is None else Done(found.value, found.elapsed_ms)
+
+
 FLEET = "sim"
 LATENCY_S = 0.01
 START = Start(("{python}", "{tree}/run.py"))
@@ -330,9 +339,7 @@ class World:
     def _documents(
         self, hosts: Sequence[Host], kept: Callable[[SimHost], Envelope | None], deadline_s: float
     ) -> dict[str, Outcome[Envelope]]:
-        found = self._guards(hosts, kept, deadline_s)
-        none = Failed(TradeopsError("it keeps none"))
-        return {name: none if isinstance(each, Done) and each.value is None else each for name, each in found.items()}  # type: ignore[misc]  # without None
+        return {name: _kept(each) for name, each in self._guards(hosts, kept, deadline_s).items()}
 
     def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]:
         return self._guards(hosts, lambda _: "", deadline_s)

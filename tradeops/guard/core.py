@@ -148,8 +148,7 @@ class Guard:
 
     def look(self) -> Trader:
         """The active slot's process as it is now."""
-        now_ns = self._look()
-        self.breaks = self._reconcile(now_ns)
+        self.breaks = self._reconcile(self._look())
         return self.trader
 
     def _look(self) -> int:
@@ -197,6 +196,7 @@ class Guard:
         slot = self.slot()
         unknown = tuple(f"drop copy of {name}: not connected" for name, desk in self.desks.items() if not desk.ready)
         unknown += tuple(f"position {symbol}: not compared yet" for symbol in self.learning)
+        unknown += () if marks.trading(self.memory.state, self.memory.now()) else watch.in_doubt(self.trader)
         idle = self.kept and not self.trader.alive and not self._scan_now()
         problem = ("" if idle else watch.unproved(self.trader, slot.wanted())) or self._venues_problem() or self.clock_problem()
         unfit = {name: watch.unfit(trader, self.site.slot(name).wanted()) for name, trader in self.traders.items()}

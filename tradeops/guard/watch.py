@@ -124,6 +124,12 @@ def at_work(working: int | None) -> str:
     return "" if working == 0 else "what works is not known" if working is None else f"{working} orders work, by drop copy"
 
 
+def in_doubt(trader: Trader) -> tuple[str, ...]:
+    """Orders of which the trader awaits the venue's answer: one that does not trade should have none on their way."""
+    awaited = trader.vitals.unanswered if trader.vitals is not None and trader.alive else 0
+    return (f"{awaited} orders: the venue has not said yet what became of them",) if awaited else ()
+
+
 def unfit(trader: Trader, wanted: Wanted) -> str:
     """Why a slot's process is no proved standby; empty when it is one."""
     vitals = trader.vitals

@@ -213,6 +213,24 @@ def test_no_permit_before_what_was_held_can_be_compared(tmp_path: Path) -> None:
     run(story(), 40)
 
 
+def test_no_permit_while_an_order_is_in_doubt(tmp_path: Path) -> None:
+    """A venue that is slow to answer is no break, and no clean reconciliation either; who trades has orders on their way."""  # K07, R14
+
+    async def story() -> None:
+        async with running() as venue, guarding(tmp_path, venue) as room:
+            room.tell(working=1, unanswered=1)
+            await until(lambda: bool(room.guard.facts().breaks), 5)
+            reply = await room.post(room.host.people.permit(), wait_ms=0)
+            assert reply.code == "reconciliation_break" and "1 orders: the venue has not said yet" in reply.error
+            room.tell(working=0, unanswered=0)
+            await room.permit()
+            room.tell(working=1, unanswered=1)
+            await until(lambda: room.guard.trader.vitals is not None and room.guard.trader.vitals.unanswered == 1, 5)
+            assert not room.guard.facts().breaks
+
+    run(story(), 40)
+
+
 def test_a_clock_that_is_off_stops_order_entry(tmp_path: Path) -> None:
     """Measured against the venue's own time."""  # O11
 

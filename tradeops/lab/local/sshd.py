@@ -251,11 +251,12 @@ class Doors:
 async def serve(host: LocalHost) -> None:
     """Run both doors until cancelled. Raises OSError when one cannot listen."""
     doors = Doors(host)
+    await doors.listen("control", host.address, host.control_port)
+    await doors.listen("ssh", host.address, host.port)
+    # Orders last: one that came before the doors are open would be undone by their opening.
     host.door_socket.unlink(missing_ok=True)
     orders = await asyncio.start_unix_server(doors.obey, str(host.door_socket))
     host.door_socket.chmod(0o600)
-    await doors.listen("control", host.address, host.control_port)
-    await doors.listen("ssh", host.address, host.port)
     async with orders:
         await orders.serve_forever()
 

@@ -110,10 +110,18 @@ def remove_disk(host: LabHost, clock: Clock) -> None:
 
 
 def _detach(host: LabHost) -> None:
-    """A loop device that was made and never mounted; those that were go with their mount."""
-    if disk_image(host).exists():
-        for device in run(["losetup", "-j", str(disk_image(host)), "--noheadings", "-O", "NAME"], where=host.name).split():
+    """A loop device that was made and never mounted; those that were go with their mount, and one may still be on its way."""
+    for device in _loops(host):
+        try:
             run(["losetup", "-d", device], where=host.name)
+        except LabError:
+            if device in _loops(host):
+                raise
+
+
+def _loops(host: LabHost) -> list[str]:
+    image = disk_image(host)
+    return run(["losetup", "-j", str(image), "--noheadings", "-O", "NAME"], where=host.name).split() if image.exists() else []
 
 
 def give_identity(host: LabHost, hosts: Sequence[LabHost], admin_key: str) -> str:
