@@ -141,7 +141,7 @@ def _trader_files(units: dict[str, str]) -> dict[str, str]:
 
 def _guard(context: Context, restart: bool) -> None:
     unit = context.host.guard_unit
-    if restart or service.manager(context).state(unit).state != ACTIVE:
+    if restart or service.manager(context).states(unit)[unit].state != ACTIVE:
         service.restart_guard(context, _GUARD_LIMIT_S)
     elif not service.guard_beats(context, context.clock.monotonic_ns(), _GUARD_LIMIT_S):
         raise AgentError(SERVICE, f"{unit} is active and does not beat", next=f"look at its log on the host: journalctl -u {unit}")

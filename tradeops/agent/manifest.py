@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .errors import BAD_REQUEST, AgentError
@@ -48,7 +49,11 @@ class Manifest:
 
 def parse(envelope: dict[str, Any]) -> Manifest:
     """The manifest in an envelope; its signature is not asked here. Raises AgentError (bad_request, signature)."""
-    body = body_of(envelope)
+    return _parse(body_of(envelope))
+
+
+@lru_cache(maxsize=4)  # a session meets the same few again and again
+def _parse(body: bytes) -> Manifest:
     raw = parse_object(body, "the manifest")
     if canonical(raw) != body:
         raise _refused("it is not in canonical form, so its digest would be ambiguous")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +77,18 @@ def descendants(main: int, among: list[Process]) -> set[int]:
     while grown := {process.pid for process in among if process.parent in family} - family:
         family |= grown
     return family
+
+
+def ends(pid: int, limit_s: float) -> bool:
+    """Whether the process is gone within `limit_s`, or was before."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], limit_s)[0])
+    finally:
+        os.close(fd)
 
 
 def kill(process: Process) -> None:

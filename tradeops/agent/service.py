@@ -47,7 +47,7 @@ def start(context: Context, slot: str) -> dict[str, Any]:
     units.start(unit)
     deadline = context.clock.deadline(_START_LIMIT_S)
     while True:
-        state = units.state(unit)
+        state = units.states(unit)[unit]
         if state.pid and state.state not in DOWN:
             return {"pid": state.pid}
         if state.state in DOWN or deadline.passed():
@@ -64,11 +64,11 @@ def stop(context: Context, slot: str, timeout_s: float) -> dict[str, Any]:
     """Stop the slot's unit, by SIGKILL after `timeout_s`; stopped only when no process of the service is left."""
     unit = unit_of(context, slot)
     units = manager(context)
-    if units.state(unit).state not in DOWN:
+    if units.states(unit)[unit].state not in DOWN:
         units.stop(unit)
-        if not _down(context, units, unit, context.clock.deadline(timeout_s)):
+        if not _ends(context, units, unit, context.clock.deadline(timeout_s)):
             units.kill(unit)
-            _down(context, units, unit, context.clock.deadline(_KILL_LIMIT_S))
+            _ends(context, units, unit, context.clock.deadline(_KILL_LIMIT_S))
     return report(context, slot)
 
 
@@ -103,24 +103,24 @@ def report(context: Context, slot: str) -> dict[str, Any]:
 
 def look(context: Context, slot: str) -> tuple[UnitState, Process | None, list[Process]]:
     """The slot's unit, its main process, and every process of the service that neither slot's main process started."""
-    units = manager(context)
-    state = units.state(unit_of(context, slot))
+    unit = unit_of(context, slot)
+    states = manager(context).states(*context.host.units.values())
     everyone = processes.of_service(context)
-    mains = {other: state if other == slot else units.state(unit) for other, unit in context.host.units.items()}
     known: set[int] = set()
-    for main in mains.values():
-        if main.pid:
-            known |= processes.descendants(main.pid, everyone)
+    for each in states.values():
+        if each.pid:
+            known |= processes.descendants(each.pid, everyone)
+    state = states[unit]
     main_process = processes.read(state.pid, context.clock) if state.pid else None
     return state, main_process, [process for process in everyone if process.pid not in known]
 
 
 def running(context: Context) -> list[dict[str, Any]]:
     """contracts.agent.Running of every slot: the release is that of the process, `linked` that of the link."""
-    units = manager(context)
+    states = manager(context).states(*context.host.units.values())
     rows = []
     for slot, unit in sorted(context.host.units.items()):
-        state = units.state(unit)
+        state = states[unit]
         main = processes.read(state.pid, context.clock) if state.pid else None
         linked = linked_digest(context.layout.slot(slot) / "current")
         rows.append({"slot": slot, "release": release_of(context, main), "pid": state.pid, "unit_state": state.state, "linked": linked})
@@ -147,15 +147,17 @@ def guard_beats(context: Context, since_ns: int, limit_s: float) -> bool:
     """Whether the guard has beaten on the stop page after `since_ns`: an active unit alone may be dying again and again."""
     deadline, unit = context.clock.deadline(limit_s), context.host.guard_unit
     while (read_beat(context.layout.stop_page) or 0) <= since_ns:
-        if deadline.passed() or manager(context).state(unit).state in DOWN:
+        if deadline.passed() or manager(context).states(unit)[unit].state in DOWN:
             return False
         context.clock.sleep_s(_POLL_S)
     return True
 
 
-def _down(context: Context, units: Manager, unit: str, deadline: Deadline) -> bool:
-    while units.state(unit).state not in DOWN:
+def _ends(context: Context, units: Manager, unit: str, deadline: Deadline) -> bool:
+    """Whether the unit is down in time. Its main process is waited for: managers are slow to ask."""
+    while (state := units.states(unit)[unit]).state not in DOWN:
         if deadline.passed():
             return False
-        context.clock.sleep_s(_POLL_S)
+        if not state.pid or processes.ends(state.pid, deadline.left_s()):
+            context.clock.sleep_s(_POLL_S)
     return True

@@ -29,7 +29,7 @@ def switch(context: Context, slot: str, digest: str | None, binding: dict[str, A
     else:
         _check_overlay(context, policy, overlay)
     unit = service.unit_of(context, slot)
-    if service.manager(context).state(unit).state not in DOWN:
+    if service.manager(context).states(unit)[unit].state not in DOWN:
         raise AgentError(SERVICE, f"{unit} still runs, so slot {slot} is not switched", next="stop it first")
     folder = context.layout.slot(slot)
     previous = linked_digest(folder / "current")

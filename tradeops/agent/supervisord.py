@@ -30,9 +30,9 @@ class Supervisord:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def state(self, unit: str) -> UnitState:
-        info = self._call(unit, "getProcessInfo", unit)
-        return UnitState(_WORDS.get(str(info["statename"]), CHANGING), int(info["pid"]) or None)
+    def states(self, *units: str) -> dict[str, UnitState]:
+        shown = {unit: self._call(unit, "getProcessInfo", unit) for unit in units}
+        return {unit: UnitState(_WORDS.get(str(info["statename"]), CHANGING), int(info["pid"]) or None) for unit, info in shown.items()}
 
     def start(self, unit: str) -> None:
         self._call(unit, "startProcess", unit, False, tolerate=_ALREADY_STARTED)

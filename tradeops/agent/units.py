@@ -22,14 +22,14 @@ class UnitState:
 class Manager(Protocol):
     """systemd or supervisord. Every method raises AgentError (service)."""
 
-    def state(self, unit: str) -> UnitState:
-        """What the unit is doing now."""
+    def states(self, *units: str) -> dict[str, UnitState]:
+        """What each unit is doing now."""
 
     def start(self, unit: str) -> None:
-        """Ask for it to run; `state` tells whether it does."""
+        """Ask for it to run; `states` tells whether it does."""
 
     def stop(self, unit: str) -> None:
-        """Ask it to end; `state` tells whether it has."""
+        """Ask it to end; `states` tells whether it has."""
 
     def kill(self, unit: str) -> None:
         """SIGKILL to every process of the unit. None there is fine."""

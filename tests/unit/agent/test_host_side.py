@@ -63,7 +63,7 @@ def show(folder: Path, load: str = "loaded", active: str = "active", pid: int = 
 def test_states_of_systemd_in_our_words(systemctl: Path, active: str, pid: int, state: UnitState) -> None:
     """What we do not know is on its way somewhere: neither up nor down."""
     show(systemctl, active=active, pid=pid)
-    assert Systemd().state("trader.service") == state
+    assert Systemd().states("trader.service") == {"trader.service": state}
 
 
 def test_systemctl_is_asked_without_a_shell_and_without_waiting(systemctl: Path) -> None:
@@ -78,16 +78,28 @@ def test_systemctl_is_asked_without_a_shell_and_without_waiting(systemctl: Path)
     (systemctl / "fails-start").touch()
     with pytest.raises(AgentError, match="broken"):
         units.start("trader.service")
+    with pytest.raises(AgentError, match="told of 1 units"):
+        units.states("trader.service", "other.service")
     show(systemctl, load="not-found")
     with pytest.raises(AgentError, match="enrol the host again"):
-        units.state("trader.service")
+        units.states("trader.service")
+
+
+def test_several_units_are_asked_about_at_once(systemctl: Path) -> None:
+    """In the order asked."""
+    show(systemctl, pid=7)
+    first = (systemctl / "shown").read_text()
+    show(systemctl, active="inactive", pid=0)
+    (systemctl / "shown").write_text(f"{first}\n{(systemctl / 'shown').read_text()}")
+    assert Systemd().states("b.service", "a.service") == {"b.service": UnitState("active", 7), "a.service": UnitState("inactive", None)}
+    assert len((systemctl / "calls").read_text().splitlines()) == 1
 
 
 def test_a_machine_without_systemctl_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No traceback."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(AgentError, match="did not answer"):
-        Systemd().state("trader.service")
+        Systemd().states("trader.service")
 
 
 def _context(tmp_path: Path, **changes: object) -> Context:
