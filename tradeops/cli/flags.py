@@ -14,7 +14,11 @@ from tradeops.cli.options import Playbook, Reason, context
 from tradeops.cli.report import Report, Table, table, when
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tradeops.contracts.binding import Overlay
+    from tradeops.contracts.status import Status
+    from tradeops.fleet.outcome import Outcome
     from tradeops.release.matrix import FlagRow
     from tradeops.safety.desk import Taken
 
@@ -25,6 +29,8 @@ Id = Annotated[str, typer.Argument(metavar="FLAG", help="The flag's id.")]
 Ledger = Annotated[Path, typer.Option("--flags", metavar="FILE", help="The ledger, beside the service's definition.")]
 HERE = Path("flags.json")
 _SHOWN = 4
+_LOOK_S = 2.0
+"""What is turned off does not wait longer for hosts that are silent (ours)."""
 
 
 @flags.command("list")
@@ -42,7 +48,7 @@ def show(
     stored = c.store.list() if here else []
     newest = sorted(stored, key=lambda one: one.manifest.predicate.number, reverse=True)[:releases]
     columns = [(one.id, one.manifest.predicate) for one in newest]
-    seen, silent = _in_force(c) if here else (None, ())
+    seen, silent = _in_force(c, c.fleet.deadlines.control) if here else (None, ())
     rows = matrix(FlagLedger(ledger).flags(), columns, c.overlay[1] if here and c.overlay else None, seen, now_ns=c.clock.wall_ns())
     return Report(
         "flags-list",
@@ -56,16 +62,23 @@ def show(
     )
 
 
-def _in_force(c: Context) -> tuple[dict[str, tuple[str, ...]] | None, tuple[str, ...]]:
+def _in_force(c: Context, deadline_s: float) -> tuple[dict[str, tuple[str, ...]] | None, tuple[str, ...]]:
     """Host -> flags in force there, of those that answer; and those that do not. None when none does."""
     from tradeops.fleet.outcome import errors, values
 
-    outcomes = c.controls.statuses(c.fleet.hosts, deadline_s=c.fleet.deadlines.control)
-    statuses = values(outcomes)
-    numbers = {name: status.overlay_number for name, status in statuses.items()}
-    c.overlays.hear(c.fleet.hosts, numbers, deadline_s=c.fleet.deadlines.control)
-    seen = {name: tuple(status.vitals.identity.flags) if status.vitals else () for name, status in statuses.items()}
+    outcomes = _look(c, deadline_s)
+    seen = {name: tuple(status.vitals.identity.flags) if status.vitals else () for name, status in values(outcomes).items()}
     return seen or None, tuple(errors(outcomes))
+
+
+def _look(c: Context, deadline_s: float) -> dict[str, Outcome[Status]]:
+    """What every guard says; the newest overlay is then also by what hosts hold, since another machine may have laid it."""
+    from tradeops.fleet.outcome import values
+
+    outcomes = c.controls.statuses(c.fleet.hosts, deadline_s=deadline_s)
+    numbers = {name: status.overlay_number for name, status in values(outcomes).items()}
+    c.overlays.hear(c.fleet.hosts, numbers, deadline_s=deadline_s)
+    return outcomes
 
 
 def _overview(rows: tuple[FlagRow, ...]) -> Table:
@@ -192,9 +205,9 @@ def _one_release(c: Context, flag: str) -> str:
 
 def _require_known(c: Context, flag: str) -> None:
     """A mistyped id would be turned off with success. Raises UsageError."""
+    seen, _ = _in_force(c, min(_LOOK_S, c.fleet.deadlines.control))
     if any(flag == known.id for stored in c.store.list() for known in stored.manifest.predicate.flags):
         return
-    seen, _ = _in_force(c)
     if not any(flag in active for active in (seen or {}).values()):
         raise UsageError(f"no release here knows the flag {flag!r}, and no host says it is on", next="`tradeops flags list`")
 
@@ -206,12 +219,12 @@ def retire(ctx: typer.Context, flag: Id, ledger: Ledger = HERE) -> Report:
     from tradeops.release.overlay import buried
 
     c = context(ctx)
-    book = FlagLedger(ledger)
+    book, guards = FlagLedger(ledger), _look(c, c.fleet.deadlines.control)
     entry, overlay = book.flags().get(flag), c.overlay[1] if c.overlay else None
     retired = entry is not None and entry.retired_ns is not None
     if retired and overlay and flag in overlay.flags_retired:
         raise Refused(f"{flag} is retired already, in the ledger and on this fleet", next="`tradeops flags list`")
-    _require_gone(c, flag)
+    _require_gone(c, flag, guards)
     with c.audit.pair("flags-retire", detail={"flag": flag, "ledger": ledger}) as pair:
         if not retired:
             book.retire(flag, by=c.person, now_ns=c.clock.wall_ns())
@@ -221,13 +234,12 @@ def retire(ctx: typer.Context, flag: Id, ledger: Ledger = HERE) -> Report:
     return _laid("flags-retire", f"{flag} is retired for good", flag, made, taken, "")
 
 
-def _require_gone(c: Context, flag: str) -> None:
+def _require_gone(c: Context, flag: str, guards: Mapping[str, Outcome[Status]]) -> None:
     """Raises Refused while a release that a host runs, or is to run, still carries the flag; or while one does not say."""
     from tradeops.deploy.asked import asked
     from tradeops.fleet.outcome import errors, values
 
-    outcomes = c.controls.statuses(c.fleet.hosts, deadline_s=c.fleet.deadlines.control)
-    runs = {name: status.vitals.identity.release for name, status in values(outcomes).items() if status.vitals}
+    runs = {name: status.vitals.identity.release for name, status in values(guards).items() if status.vitals}
     wanted = {name: {release} for name, release in asked(c.fleet.state.runs).items()}
     for name, release in runs.items():
         wanted.setdefault(name, set()).add(release)
@@ -235,7 +247,7 @@ def _require_gone(c: Context, flag: str) -> None:
         name: ", ".join(short(release) for release in releases if _carries(c, release, flag)) for name, releases in sorted(wanted.items())
     }
     problems = {name: f"runs {found}, which carries it" for name, found in carrying.items() if found}
-    problems |= {name: f"does not answer: {error.what}" for name, error in errors(outcomes).items()}
+    problems |= {name: f"does not answer: {error.what}" for name, error in errors(guards).items()}
     if problems:
         raise Refused(
             f"the flag {flag!r} is still in use\n" + "\n".join(f"{name}: {words}" for name, words in problems.items()),
@@ -254,13 +266,16 @@ def _carries(c: Context, release: str, flag: str) -> bool:
 
 
 def _lay(c: Context, overlay: Overlay, reason: str) -> Taken:
-    """Sign the overlay, keep it, send it to every guard, and require that it is in force on every host."""
+    """Sign the overlay, keep it, send it to every guard, and require that it is in force on every host.
+
+    One that no host took is none here either. Raises Refused, MixedFleet, NotRecorded, OSError.
+    """
     import msgspec
 
     from tradeops.cli.halt import desk
     from tradeops.contracts.directive import ALL_HOSTS, Verb
     from tradeops.contracts.overlay import open_overlay
-    from tradeops.release.overlay import keep_overlay
+    from tradeops.release.overlay import forget_overlay, keep_overlay
     from tradeops.safety.desk import require_taken
     from tradeops.safety.directives import compose, sign
     from tradeops.safety.overlay import lay
@@ -272,7 +287,11 @@ def _lay(c: Context, overlay: Overlay, reason: str) -> Taken:
     open_overlay(envelope, c.policy, fleet=c.fleet.name, host=None, source="the overlay")
     keep_overlay(c.fleet.state.overlays, overlay, envelope)
     taken = lay(desk(c), c.fleet.hosts, order, envelope, overlay, c.clock)
-    require_taken(taken, c.fleet.hosts_declared)
+    try:
+        require_taken(taken, c.fleet.hosts_declared)
+    except Refused:
+        forget_overlay(c.fleet.state.overlays, overlay)
+        raise
     return taken
 
 

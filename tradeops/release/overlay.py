@@ -35,6 +35,11 @@ def keep_overlay(folder: Path, overlay: Overlay, envelope: Envelope) -> None:
     write_atomic(folder / f"{overlay.number}.json", msgspec.json.encode(envelope))
 
 
+def forget_overlay(folder: Path, overlay: Overlay) -> None:
+    """It came into force nowhere. Raises OSError."""
+    (folder / f"{overlay.number}.json").unlink()
+
+
 def turned_off(current: Overlay | None, flag: str, *, fleet: str) -> Overlay:
     """The next overlay, by which `flag` is off, whatever release came before."""
     following = _next(current, fleet)

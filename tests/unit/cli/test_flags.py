@@ -72,10 +72,11 @@ def test_hosts_on_which_a_flag_is_not_off_are_named(live: Console, fault: str) -
 
 
 def test_an_overlay_that_every_guard_refuses_is_a_refusal(live: Console) -> None:
-    """Exit 9: another operator's overlays are newer than ours."""
+    """Exit 9: overlays of nobody's are newer than ours; what was refused everywhere is not kept here."""
     for host in live.world.truth.values():
         host.overlay = 7
     assert live.run("flags", "disable", "rlp-7", "--reason", "drill").code == ExitCode.REFUSED
+    assert not list((live.folder / ".tradeops" / "overlays").glob("*"))
 
 
 def test_a_machine_that_never_saw_the_overlay_learns_of_it_from_the_hosts(live: Console) -> None:
@@ -95,6 +96,23 @@ def test_a_machine_that_never_saw_the_overlay_learns_of_it_from_the_hosts(live: 
     assert not kept.exists()
     assert live.run("deploy", new).code == ExitCode.PROVED
     assert (kept.read_bytes(), active(live)) == (signed, [])
+
+
+def test_a_machine_that_never_saw_the_overlay_lays_the_next_one_on_top(live: Console) -> None:
+    """D05, D06: what another operator turned off stays off, and is retired from here too."""
+    live.run("flags", "disable", "rlp-7", "--reason", "drill")
+    kept = live.folder / ".tradeops" / "overlays"
+    (kept / "1.json").unlink()
+    other = Flag("other-1", meaning_digest(MEANING))
+    live.new_release(4, flags=(RLP, other))
+    said = live.run("flags", "disable", "other-1", "--reason", "drill", "--json")
+    assert (said.code, said.document["overlay"]) == (ExitCode.PROVED, 2)
+    assert {host.overlay for host in live.world.truth.values()} == {2} and active(live) == []
+    assert live.run("deploy", live.new_release(5)).code == ExitCode.PROVED
+    (kept / "2.json").unlink()
+    said = live.run("flags", "retire", "rlp-7", "--flags", str(live.folder / "flags.json"), "--json")
+    assert (said.code, said.document["overlay"]) == (ExitCode.PROVED, 3)
+    assert live.run("verify").code == ExitCode.PROVED
 
 
 def test_who_may_not_and_what_nobody_knows(live: Console) -> None:
