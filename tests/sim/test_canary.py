@@ -10,7 +10,7 @@ import pytest
 
 from tests.sim.drive import CANARY, assert_truth, try_abort, try_deploy, try_resume
 from tests.sim.world import OperatorDied, World
-from tradeops.base.errors import ExitCode, UsageError
+from tradeops.base.errors import ExitCode, Refused, UsageError
 from tradeops.contracts.status import MarkKind
 from tradeops.deploy.deploy import plan
 from tradeops.deploy.journal import list_runs
@@ -79,6 +79,8 @@ def test_a_bad_canary_is_rolled_back_and_its_release_rejected(world: World) -> N
     assert {host.runs() for host in world.truth.values()} == {world.old}
     assert all(host.trading() and host.lock is None and host.guard.at().lease is None for host in world.truth.values())
     assert try_deploy(world, world.new, CANARY)[0] == ExitCode.REFUSED
+    with pytest.raises(Refused, match=r"rejected in run .*: gate failed on h1: error_rate: "):
+        plan(world.site(), world.new, CANARY)
     quarantine = world.site().quarantine
     with pytest.raises(UsageError, match="reason"):
         quarantine.lift(world.new, by="operator-2", reason=" ")

@@ -8,6 +8,7 @@ import pytest
 
 from tests.sim.drive import ACTIVATE, ROLLING, try_abort, try_deploy
 from tests.sim.world import OperatorDied, World
+from tradeops.base.clock import NS_PER_S, utc
 from tradeops.base.errors import ExitCode, FlagConflict, PreflightFailed, Refused, UsageError
 from tradeops.contracts.manifest import Flag
 from tradeops.contracts.status import Mark, MarkKind
@@ -16,6 +17,7 @@ from tradeops.deploy.deploy import deploy, plan
 from tradeops.deploy.journal import Journal, list_runs, phase_table
 from tradeops.deploy.playbook import Playbook, load_playbook
 from tradeops.deploy.rollback import rollback
+from tradeops.deploy.site import Progress
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 SLOW_STEPS = [{"hosts": hosts, "flow": flow, "bake": "18s", "events": 1} for hosts, flow in (("1", "10%"), ("50%", None), ("100%", None))]
@@ -175,6 +177,17 @@ def test_nothing_is_deployed_in_a_blackout(world: World) -> None:
     assert world.pids_now() == world.pids
     assert try_deploy(world, world.new)[0] == ExitCode.PROVED
     assert rollback(world.site(), world.old, closed).exit_code == ExitCode.PROVED
+
+
+def test_a_blackout_in_mid_run_is_waited_out_and_said_in_utc(world: World) -> None:
+    """D08: the second step begins when the window is over; until when, a person can read."""
+    world.clock.sleep_s(60 - world.clock.wall_ns() // NS_PER_S % 60 - 5)
+    minute_ns = world.clock.wall_ns() + 5 * NS_PER_S
+    since, until = (utc(at_ns)[11:16] for at_ns in (minute_ns, minute_ns + 60 * NS_PER_S))
+    book = {"schema": "tradeops/playbook/v1", "name": "slow", "steps": SLOW_STEPS, "blackout": [{"since": since, "until": until}]}
+    assert try_deploy(world, world.new, Playbook.model_validate(book))[0] == ExitCode.PROVED
+    said = {told.detail for told in world.seen if isinstance(told, Progress) and told.phase == "blackout"}
+    assert said == {f"until {utc(minute_ns + 60 * NS_PER_S)} UTC"}
 
 
 def test_leases_are_renewed_while_a_run_takes_its_time(world: World) -> None:

@@ -80,7 +80,7 @@ def test_a_gate_that_passed_since_has_the_last_word(world: World) -> None:
     assert past_of(journal).setback is None and past_of(journal).rejected == ""
     journal.note(GATE, "begun", 0, hosts=["h1"])
     journal.note(VERDICT, "fail", 0, gate="0", why=["error_rate"])
-    assert past_of(journal).rejected == "gate failed on h1"
+    assert past_of(journal).rejected == "gate failed on h1: error_rate"
     journal.note("passed", "1", 0, step=0)
     assert past_of(journal).setback is None
 

@@ -10,6 +10,13 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 
 
+def utc(wall_ns: int) -> str:
+    """A moment in UTC for a person, to the second."""
+    from datetime import UTC, datetime  # by who says one alone: all else loads without it
+
+    return datetime.fromtimestamp(wall_ns // NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 class Clock(Protocol):
     """Two readings and one way to wait. Durations use monotonic time, records use wall time."""
 

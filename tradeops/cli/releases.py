@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tradeops.base.digest import short
 from tradeops.cli.options import Reason, context
-from tradeops.cli.report import Report, table
+from tradeops.cli.report import NO, Report, table
+
+if TYPE_CHECKING:
+    from tradeops.cli.context import Context
+    from tradeops.deploy.quarantine import Quarantine
 
 releases = typer.Typer(
     help="Releases: list, show, diff, lift, export, import.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
@@ -20,22 +24,31 @@ Id = Annotated[str, typer.Argument(metavar="RELEASE", help="A release's id, or t
 
 @releases.command("list")
 def show_all(ctx: typer.Context) -> Report:
-    """Every release in the store, the newest of each service first."""
-    found = context(ctx).store.list()
-    parts = [(one.id, one.manifest.predicate) for one in found]
-    rows = [(short(name), part.service, part.version, part.number, len(part.files)) for name, part in parts]
+    """Every release in the store, the newest of each service first, and which of them a gate rejected."""
+    c = context(ctx)
+    parts = [(one.id, one.manifest.predicate) for one in c.store.list()]
+    rejected = {name: entry.words() for name, _ in parts if (entry := _quarantine(c).find(name)) and entry.stands}
+    rows = [
+        (short(name), part.service, part.version, part.number, len(part.files), f"{NO} rejected" if name in rejected else None)
+        for name, part in parts
+    ]
+    releases = [
+        {"id": name, "service": part.service, "version": part.version, "number": part.number, "quarantine": rejected.get(name)}
+        for name, part in parts
+    ]
     return Report(
         "releases-list",
-        f"{len(found)} releases",
-        tables=(table(("release", "service", "version", "number", "files"), rows),),
-        data={"releases": [{"id": name, "service": part.service, "version": part.version, "number": part.number} for name, part in parts]},
-        next="" if found else "`tradeops build` makes one",
+        f"{len(parts)} releases" + (f", {len(rejected)} in quarantine" if rejected else ""),
+        tables=(table(("release", "service", "version", "number", "files", "quarantine"), rows),),
+        lines=tuple(f"{NO} {short(name)}: {words}" for name, words in rejected.items()),
+        data={"releases": releases},
+        next="" if parts else "`tradeops build` makes one",
     )
 
 
 @releases.command("show")
 def show(ctx: typer.Context, release: Id) -> Report:
-    """One release: flags, limits, start command, and whether every file and signature is sound."""
+    """One release: flags, limits, start command, whether every file and signature is sound, and what gates said of it."""
     import msgspec
 
     from tradeops.release.verify import verify_stored
@@ -43,8 +56,9 @@ def show(ctx: typer.Context, release: Id) -> Report:
     c = context(ctx)
     stored = c.store.get(release)
     verify_stored(stored, c.policy)
-    part = stored.manifest.predicate
+    part, entry = stored.manifest.predicate, _quarantine(c).find(stored.id)
     rows = [
+        ("quarantine", entry.words() if entry else None),
         ("service", part.service),
         ("version", part.version),
         ("number", part.number),
@@ -55,10 +69,9 @@ def show(ctx: typer.Context, release: Id) -> Report:
         *((f"flag {flag.id}", "on" if flag.on else "off") for flag in part.flags),
         *((f"limit {name}", value) for name, value in (msgspec.to_builtins(part.limits) if part.limits else {}).items()),
     ]
-    title = f"{stored.id}: signed as the policy says, every file sound"
-    return Report(
-        "releases-show", title, tables=(table(("what", "value"), rows),), data={"id": stored.id, "release": msgspec.to_builtins(part)}
-    )
+    title = f"{stored.id}: signed as the policy says, every file sound" + ("; in quarantine" if entry and entry.stands else "")
+    data = {"id": stored.id, "release": msgspec.to_builtins(part), "quarantine": msgspec.to_builtins(entry)}
+    return Report("releases-show", title, tables=(table(("what", "value"), rows),), data=data)
 
 
 @releases.command("diff")
@@ -79,12 +92,10 @@ def diff(ctx: typer.Context, old: Id, new: Id) -> Report:
 @releases.command("lift")
 def lift(ctx: typer.Context, release: Id, reason: Reason) -> Report:
     """Allow a release again that a gate rejected."""
-    from tradeops.deploy.quarantine import Quarantine
-
     c = context(ctx)
     chosen = c.store.get(release).id
     with c.audit.pair("releases-lift", detail={"release": chosen, "reason": reason}):
-        entry = Quarantine(c.fleet.state.quarantine).lift(chosen, by=c.person, reason=reason)
+        entry = _quarantine(c).lift(chosen, by=c.person, reason=reason)
     return Report(
         "releases-lift",
         f"{short(chosen)} may be deployed again; run {entry.run} had rejected it: {entry.why}",
@@ -127,3 +138,9 @@ def take_in(
         data={"release": stored.id, "service": part.service, "version": part.version, "number": part.number},
         next=f"tradeops plan {short(stored.id)}",
     )
+
+
+def _quarantine(c: Context) -> Quarantine:
+    from tradeops.deploy.quarantine import Quarantine
+
+    return Quarantine(c.fleet.state.quarantine)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tradeops.base.clock import utc
 from tradeops.base.errors import ExitCode, TradeopsError
 
 YES, NO, UNKNOWN, GOING = "✓", "✗", "?", "▸"
@@ -91,6 +92,4 @@ def age(seconds: float) -> str:
 
 def when(wall_ns: int) -> str:
     """A moment in UTC, to the second."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return utc(wall_ns)

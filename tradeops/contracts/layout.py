@@ -169,7 +169,9 @@ class OperatorLayout:
 
     @property
     def runs(self) -> Path:
-        """A folder per run: `plan.json`, `playbook.json`, `journal.jsonl`, and `gate-STEP.json` for each gate."""
+        """A folder per run: `plan.json`, `playbook.json`, `journal.jsonl`, `gate-STEP.json` for each gate (from the
+        second session on `gate-STEP-session-N.json`), and all of them drawn in `gates.html`.
+        """
         return self.root / "runs"
 
     @property

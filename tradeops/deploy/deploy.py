@@ -37,7 +37,6 @@ def deploy(site: Site, release: str, playbook: Playbook, *, plan_digest: str | N
     Raises PreflightFailed, LockHeld, Refused before anything is touched; every other end is returned.
     """
     refuse_blackout(playbook, site.clock.wall_ns())
-    site.quarantine.refuse(release)
     refuse_held(site)
     site = without(site, leave_out.hosts) if leave_out else site
     sessions, drawn, facts = _prepare(site, release, playbook)
@@ -73,6 +72,7 @@ def outlook(estimates: Sequence[tuple[str, Estimate]]) -> tuple[str, ...]:
 
 
 def _prepare(site: Site, release: str, playbook: Playbook) -> tuple[dict[str, AgentSession], Plan, dict[str, Facts]]:
+    site.quarantine.refuse(release)  # whoever approves a plan approves what a deploy then does
     site.releases.authors(release, site.policy)  # signed by nobody who may: nothing is planned (A05)
     sessions = open_all(site, playbook)
     try:

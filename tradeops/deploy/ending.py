@@ -63,6 +63,10 @@ class Setback:
             return "the run was aborted"
         return f"{self.phase} failed on {', '.join(self.causes)}"
 
+    def reason(self) -> str:
+        """The same with what each cause was: for a gate, the metric."""
+        return f"{self.words()}: {'; '.join(dict.fromkeys(self.causes.values()))}"
+
     def condemned(self) -> frozenset[str]:
         """Hosts whose gate failed: what the run brought must not trade there another moment."""
         return frozenset(self.causes) if self.code is ExitCode.ROLLED_BACK else frozenset()

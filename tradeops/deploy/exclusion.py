@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from tradeops.base.clock import NS_PER_S
+from tradeops.base.clock import NS_PER_S, utc
 from tradeops.base.durable import read_bounded, write_atomic
 from tradeops.base.errors import Refused, UsageError
 from tradeops.contracts.codec import decode, encode
@@ -59,7 +58,7 @@ class Excluded:
 
     def words(self, now_ns: int) -> str:
         """For a person: by whom, why, until when."""
-        until = datetime.fromtimestamp(self.exclusion.expires_ns // NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        until = utc(self.exclusion.expires_ns)
         return f"by {self.exclusion.by} {'which expired' if self.expired(now_ns) else 'until'} {until} UTC: {self.exclusion.reason}"
 
 

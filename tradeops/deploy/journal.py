@@ -58,6 +58,10 @@ class Journal:
             raise UsageError(f"there is no run {run!r}", where=str(runs), next="see `tradeops runs list`")
         return cls(folder)
 
+    def sessions(self) -> int:
+        """How many the run has had, whoever lives: numbers are given in order."""
+        return 1 + len(list(self.folder.glob("session-*")))
+
     @property
     def run(self) -> str:
         """The run's id."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,6 +33,8 @@ _WATCH_S = 5.0
 """Between two looks at marks, kills and releases, and at what would still be needed."""
 _FIRST_S = 2.5
 """Before the first of them: whoever watches sees early that something comes in."""
+_KEEP_S = 60.0
+"""Between two times that the evidence so far is kept: no more of it dies with the operator's machine."""
 
 
 class Undecided(Exception):
@@ -101,27 +104,41 @@ def decide(crew: Crew, trial: Trial) -> None:
 
 
 def _poll(crew: Crew, trial: Trial) -> Verdict:
+    """The last word. Its evidence is kept and drawn; so is that of a bake which a mark, a kill, a person or another session ended."""
+    gate = Gate(trial.spec, trial.arms, bake_s=trial.bake_s, now_s=_now_s(crew))
+    try:
+        verdict = _feed(crew, trial, gate)
+    except BaseException:
+        with suppress(OSError, TradeopsError):  # a disk that is full must not hide a kill
+            _keep_drawn(crew, trial, gate)
+        raise
+    _keep_drawn(crew, trial, gate)
+    return verdict
+
+
+def _feed(crew: Crew, trial: Trial, gate: Gate) -> Verdict:
     clock = crew.site.clock
     spec, arms = trial.spec, trial.arms
     source = crew.site.source_for(spec)
-    gate = Gate(spec, arms, bake_s=trial.bake_s, now_s=_now_s(crew))
     hosts = crew.hosts(arms.releases)
-    watched_s = _now_s(crew) - _WATCH_S + _FIRST_S
+    kept_s = _now_s(crew)
+    watched_s = kept_s - _WATCH_S + _FIRST_S
     while True:
         clock.sleep_s(spec.every)
         outcomes = source.read(hosts, deadline_s=crew.playbook.deadlines.control)
         look = _now_s(crew) - watched_s >= _WATCH_S
         verdict = gate.feed(outcomes, _now_s(crew), outlook=look)
         if verdict.final:
-            trace = gate.trace(_title(crew, trial))
-            _show(crew, arms, trace)
-            _keep(crew, trial, trace)
+            _show(crew, arms, gate.trace(_title(crew, trial)))
             return verdict
         if look:
             watched_s = _now_s(crew)
             _show(crew, arms, gate.trace(_title(crew, trial)))
             phases.watch(crew)
             trial.look()
+        if _now_s(crew) - kept_s >= _KEEP_S:
+            kept_s = _now_s(crew)
+            _keep(crew, trial, gate)
 
 
 def _show(crew: Crew, arms: Arms, trace: Trace | None) -> None:
@@ -137,19 +154,30 @@ def _record(crew: Crew, trial: Trial, verdict: Verdict) -> None:
     crew.site.ledger.outcome(intent, verdict.ruling, detail={})
 
 
-def _keep(crew: Crew, trial: Trial, trace: Trace | None) -> None:
-    """What is kept with the run: the trace of each gate, and all of them drawn on one page."""
+def _keep(crew: Crew, trial: Trial, gate: Gate) -> None:
+    """What is kept with the run: the trace of each gate, in each session. Raises OSError."""
+    if trace := gate.trace(_title(crew, trial)):
+        write_atomic(crew.journal.folder / _file(trial.name, crew.journal.session), msgspec.json.encode(trace))
+
+
+def _keep_drawn(crew: Crew, trial: Trial, gate: Gate) -> None:
+    """The same, and all that is kept drawn on one page. Raises OSError, UsageError when something kept cannot be read."""
+    _keep(crew, trial, gate)
     folder = crew.journal.folder
-    if trace is None:
-        return
-    write_atomic(folder / f"gate-{trial.name}.json", msgspec.json.encode(trace))
-    kept = [folder / f"gate-{name}.json" for name in (SHADOW, *range(len(crew.plan.steps)))]
+    names = (SHADOW, *map(str, range(len(crew.plan.steps))))
+    kept = [folder / _file(name, session) for session in range(crew.journal.sessions()) for name in names]
     traces = [decode(read_bounded(path, _TRACE_BYTES_MAX), Trace, source=str(path)) for path in kept if path.exists()]
     write_atomic(folder / "gates.html", report(f"Gates of run {crew.run}", traces).encode())
 
 
+def _file(name: str, session: int) -> str:
+    return f"gate-{name}-session-{session}.json" if session else f"gate-{name}.json"
+
+
 def _title(crew: Crew, trial: Trial) -> str:
-    return f"{trial.says} of run {crew.run}: {len(trial.arms.canary)} of {len(crew.plan.hosts)} hosts"
+    session = crew.journal.session
+    again = f", taken up (session {session})" if session else ""
+    return f"{trial.says} of run {crew.run}{again}: {len(trial.arms.canary)} of {len(crew.plan.hosts)} hosts"
 
 
 def _now_s(crew: Crew) -> float:

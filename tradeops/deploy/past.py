@@ -63,7 +63,7 @@ def past_of(journal: Journal) -> Past:
         elif (entry.phase, entry.outcome) == (LET_GO, "done"):
             leased -= {*freeing}
     failed = _failed(journal)
-    back, rejected = setback or failed, failed.words() if failed else ""
+    back, rejected = setback or failed, failed.reason() if failed else ""
     return Past(passed, tuple(dict.fromkeys(proved)), frozenset(leased), back, rejected, shadowed, warm_ns)
 
 

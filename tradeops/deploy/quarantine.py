@@ -26,6 +26,16 @@ class Entry(msgspec.Struct, frozen=True):
     lifted_by: str = ""
     reason: str = ""
 
+    @property
+    def stands(self) -> bool:
+        """Whether the release may not be deployed."""
+        return not self.lifted_by
+
+    def words(self) -> str:
+        """For a person: by which run, why, and who has allowed it again since."""
+        lifted = f"; lifted by {self.lifted_by}: {self.reason}" if self.lifted_by else ""
+        return f"rejected in run {self.run}: {self.why}{lifted}"
+
 
 @dataclass(frozen=True)
 class Quarantine:
@@ -50,9 +60,9 @@ class Quarantine:
     def refuse(self, release: str) -> None:
         """Raises Refused for a release that stands rejected."""
         entry = self.find(release)
-        if entry and not entry.lifted_by:
+        if entry and entry.stands:
             raise Refused(
-                f"the release was rejected in run {entry.run}: {entry.why}",
+                f"the release was {entry.words()}",
                 where=short(release),
                 holds="nothing was touched",
                 next=f'mend it and build anew; or, the cause known, `tradeops releases lift {short(release)} --reason "..."`',
@@ -61,7 +71,7 @@ class Quarantine:
     def lift(self, release: str, *, by: str, reason: str) -> Entry:
         """Allow a rejected release again. Raises UsageError when it is not rejected or no reason is given; OSError."""
         entry = self.find(release)
-        if entry is None or entry.lifted_by:
+        if entry is None or not entry.stands:
             raise UsageError("this release is not in quarantine", where=short(release), next="`tradeops releases show` tells")
         if not reason.strip():
             raise UsageError("a reason is needed: it is kept for good", next="add --reason TEXT")

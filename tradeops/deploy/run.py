@@ -140,7 +140,7 @@ def _go_on(crew: Crew, past: Past) -> Ending:
 def _go_back(crew: Crew, setback: Setback) -> Ending:
     """Take the run's hosts back to what they ran, and say what the fleet is in. Who takes the run up from here goes back as well."""
     if setback.code is ExitCode.ROLLED_BACK:  # before the note: whoever takes the run up after a death in between finds it rejected
-        crew.site.quarantine.put(crew.plan.release, run=crew.run, why=setback.words())
+        crew.site.quarantine.put(crew.plan.release, run=crew.run, why=setback.reason())
     note_setback(crew, setback)
     for state in crew.states.values():  # only what is proved from here on says where the fleet is left
         state.proved = None

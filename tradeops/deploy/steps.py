@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tradeops.base.clock import utc
 from tradeops.contracts.units import PPM
 from tradeops.deploy import activation, cutover, phases
 from tradeops.deploy.blackout import blacked_out
@@ -61,7 +62,7 @@ def _wait_out(crew: Crew) -> None:
     windows, clock = crew.playbook.blackout, crew.site.clock
     while (until_ns := blacked_out(windows, clock.wall_ns())) is not None:
         for name in crew.plan_hosts():
-            crew.tell("blackout", name, "started", f"until {until_ns}")
+            crew.tell("blackout", name, "started", f"until {utc(until_ns)} UTC")
         clock.sleep_s(_POLL_S)
         phases.watch(crew)
 

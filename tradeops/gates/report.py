@@ -43,7 +43,7 @@ def _gate(trace: Trace) -> Iterator[str]:
 
 
 def _facts(verdict: Verdict) -> str:
-    state = "final" if verdict.final else "still open"
+    state = "final" if verdict.final else "not final: something else ended the bake, see `tradeops runs show`"
     facts = [
         ("verdict", f"{verdict.ruling}, {state}" + (f", cause: {verdict.cause}" if verdict.cause else "")),
         ("compared with", verdict.compared),

@@ -13,6 +13,7 @@ import pytest
 from tradeops.base.errors import ExitCode
 from tradeops.cli.app import run
 from tradeops.cli.render import Printer
+from tradeops.deploy.quarantine import Quarantine
 from tradeops.lab.keys import make_key
 from tradeops.record.chain import read_rows
 
@@ -82,6 +83,21 @@ def test_what_staging_tried_is_promoted_by_its_digest(staging: Path, tmp_path: P
     assert tell(production, "build", str(tmp_path / "hello"), "--number", "1")[0] is ExitCode.REFUSED
     rows = [(row.verb, row.result) for row in read_rows(production / ".tradeops" / "audit.jsonl") if row.result]
     assert rows == [("releases-import", "done"), ("releases-import", "Refused"), ("build", "Refused")]
+
+
+def test_what_a_gate_said_of_a_release_is_shown_with_it(staging: Path, tmp_path: Path) -> None:
+    """D11: why it stands rejected; and afterwards who has allowed it again, and for what reason."""
+    built = tell(staging, "build", str(tmp_path / "hello"))[1]["release"]
+    assert tell(staging, "releases", "show", built)[1]["quarantine"] is None
+    Quarantine(staging / ".tradeops" / "quarantine").put(built, run="r1", why="gate failed on h1: reject_ratio: 36 of 100")
+    shown = tell(staging, "releases", "show", built)[1]
+    assert shown["title"].endswith("; in quarantine") and "reject_ratio" in shown["quarantine"]["why"]
+    assert tell(staging, "releases", "lift", built, "--reason", "the venue was down")[0] is ExitCode.PROVED
+    shown = tell(staging, "releases", "show", built)[1]
+    assert "; in quarantine" not in shown["title"] and shown["quarantine"]["lifted_by"] == "ci"
+    out = io.StringIO()
+    run(["--fleet", str(staging / "fleet.yml"), "--as", "ci", "releases", "show", built], Printer(as_json=False, out=out, err=out))
+    assert "lifted by ci: the venue was down" in " ".join(out.getvalue().split())
 
 
 def test_production_takes_only_what_its_own_policy_knows(staging: Path, tmp_path: Path) -> None:

@@ -26,15 +26,23 @@ def test_a_run_that_died_is_resumed(console: Console) -> None:
 
 
 def test_a_rejected_release_is_lifted_with_a_reason(console: Console) -> None:
-    """Exit 9 until a person says why it may be tried again; that is on record."""
+    """D11: exit 9 for plan and deploy until a person says why it may be tried again; which it is, is listed; that is on record."""
     release = console.new_release(2)
     chosen = next(name for name in console.world.manifests if release in name)
-    Quarantine(console.folder / ".tradeops" / "quarantine").put(chosen, run="r1", why="gate failed on h1")
-    said = console.run("deploy", release)
-    assert said.code == ExitCode.REFUSED
-    assert "releases lift" in said.err
+    Quarantine(console.folder / ".tradeops" / "quarantine").put(chosen, run="r1", why="gate failed on h1: reject_ratio: 36 of 100")
+    for command in ("plan", "deploy"):
+        said = console.run(command, release)
+        assert said.code == ExitCode.REFUSED
+        assert "reject_ratio: 36 of 100" in said.err and "releases lift" in said.err
+        assert "next: tradeops deploy" not in said.out + said.err
+    listed = console.run("releases", "list", "--json").document
+    assert "1 in quarantine" in listed["title"]
+    assert {one["id"]: one["quarantine"] for one in listed["releases"]}[
+        chosen
+    ] == "rejected in run r1: gate failed on h1: reject_ratio: 36 of 100"
     assert console.run("releases", "lift", release, "--reason", "the venue was down", "--as", "operator-1").code == ExitCode.PROVED
     assert console.run("releases", "lift", release, "--reason", "again").code == ExitCode.USAGE
+    assert "quarantine" not in console.run("releases", "list", "--json").document["title"]
     assert console.run("deploy", release).code == ExitCode.PROVED
     assert console.run("audit", "show", "--verb", "releases-lift", "--json").document["rows"][0]["kind"] == "intent"
 
