@@ -15,10 +15,10 @@ from tests.sim.world import World
 from tradeops.base.errors import ExitCode, UsageError
 from tradeops.checks.finding import open_findings
 from tradeops.contracts.status import Mark, MarkKind
-from tradeops.deploy.asked import expected_hosts, release_before
+from tradeops.deploy.asked import expected_hosts
 from tradeops.deploy.deploy import plan
 from tradeops.deploy.journal import ending_of, list_runs
-from tradeops.deploy.rollback import rollback
+from tradeops.deploy.rollback import release_before, rollback
 from tradeops.deploy.verdict import fleet_verdict
 
 PHASES = (
@@ -217,7 +217,7 @@ def test_a_rollback_while_the_old_slot_is_warm_is_a_cutover(world: World, alive:
 
     def back() -> None:
         site = world.site()
-        codes.append(rollback(site, release_before(site.runs, site.releases), ROLLING).exit_code)
+        codes.append(rollback(site, release_before(site), ROLLING).exit_code)
 
     if alive:
         world.when("end-standby", back)
@@ -257,7 +257,7 @@ def test_a_rollback_when_the_old_slot_has_cooled_down_is_an_ordinary_one(world: 
     """In the slot that trades now."""
     assert try_deploy(world, world.new, BLUE_GREEN)[0] == ExitCode.PROVED
     site = world.site()
-    assert rollback(site, release_before(site.runs, site.releases), ROLLING).exit_code == ExitCode.PROVED
+    assert rollback(site, release_before(site), ROLLING).exit_code == ExitCode.PROVED
     whole(world, world.old, NEW_SLOT)
 
 

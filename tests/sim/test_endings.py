@@ -12,11 +12,11 @@ from tradeops.base.clock import NS_PER_S, utc
 from tradeops.base.errors import ExitCode, FlagConflict, PreflightFailed, Refused, UsageError
 from tradeops.contracts.manifest import Flag
 from tradeops.contracts.status import Mark, MarkKind
-from tradeops.deploy.asked import asked, expected_hosts, release_before
+from tradeops.deploy.asked import asked, expected_hosts
 from tradeops.deploy.deploy import deploy, plan
 from tradeops.deploy.journal import Journal, list_runs, phase_table
 from tradeops.deploy.playbook import Playbook, load_playbook
-from tradeops.deploy.rollback import rollback
+from tradeops.deploy.rollback import release_before, rollback
 from tradeops.deploy.site import Progress
 
 PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
@@ -88,7 +88,7 @@ def test_rollback_is_refused_when_a_host_lacks_the_target(world: World) -> None:
 def test_there_is_nothing_to_go_back_to(world: World) -> None:
     """The only release that ever ran has none before it."""
     with pytest.raises(UsageError, match="no earlier release"):
-        release_before(world.site().runs, world.site().releases)
+        release_before(world.site())
 
 
 def test_abort_needs_every_host(world: World) -> None:

@@ -14,12 +14,12 @@ from tradeops.base.errors import ExitCode, KillIncomplete, Refused, TradeopsErro
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.manifest import Flag
 from tradeops.contracts.status import MarkKind
-from tradeops.deploy.asked import asked, expected_hosts, release_before
+from tradeops.deploy.asked import asked, expected_hosts
 from tradeops.deploy.deploy import deploy, plan
 from tradeops.deploy.exclusion import LIFE_S, exclusion_of
 from tradeops.deploy.leftout import LeaveOut, strike
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.rollback import rollback
+from tradeops.deploy.rollback import release_before, rollback
 from tradeops.deploy.verdict import fleet_verdict, name_excluded
 
 DEAD = LeaveOut(("h8",), "the board is dead")
@@ -186,7 +186,7 @@ def test_going_back_does_not_wait_for_a_dead_host(world: World) -> None:
     try_deploy(world, world.new)
     world.truth["h8"].faults.add("ssh_refused")
     site = world.site()
-    ending = rollback(site, release_before(site.runs, site.releases), ROLLING, leave_out=DEAD)
+    ending = rollback(site, release_before(site), ROLLING, leave_out=DEAD)
     assert (ending.exit_code, ending.own, others(world)) == (ExitCode.MIXED, ExitCode.PROVED, {world.old})
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from tests.sim.drive import ROLLING, try_deploy
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode
-from tradeops.deploy.asked import expected_hosts, release_before
+from tradeops.deploy.asked import expected_hosts
 from tradeops.deploy.journal import list_runs
-from tradeops.deploy.rollback import rollback
+from tradeops.deploy.rollback import release_before, rollback
 from tradeops.deploy.verdict import fleet_verdict
 
 
@@ -40,5 +40,5 @@ def test_what_was_written_before_there_were_two_slots_still_counts(world: World)
         fleet_verdict(site.hosts, lambda _: expected, world, world, site.fan_out, timeout_s=2.0, control_s=2.0).exit_code()
         == ExitCode.PROVED
     )
-    assert release_before(site.runs, site.releases) == world.old
+    assert release_before(site) == world.old
     assert rollback(site, world.old, ROLLING).exit_code == ExitCode.PROVED

@@ -15,10 +15,9 @@ from tradeops.base.errors import ExitCode, PreflightFailed, Refused, SignatureIn
 from tradeops.contracts.directive import ALL_HOSTS, Verb
 from tradeops.contracts.policy import Policy
 from tradeops.contracts.status import Mark, MarkKind
-from tradeops.deploy.asked import release_before
 from tradeops.deploy.deploy import deploy, plan
 from tradeops.deploy.journal import list_runs
-from tradeops.deploy.rollback import rollback
+from tradeops.deploy.rollback import release_before, rollback
 from tradeops.deploy.takeup import abort
 from tradeops.safety.directives import compose, sign
 from tradeops.safety.kill import Roads, Swept, kill
@@ -56,8 +55,9 @@ def test_a_dead_run_that_was_followed_by_a_good_one_is_not_aborted(world: World)
     died = list_runs(world.site().runs)[-1]
     world.clock.sleep_s(200)
     assert try_deploy(world, third)[0] == ExitCode.PROVED
-    with pytest.raises(Refused, match="followed by"):
+    with pytest.raises(Refused, match="followed by") as caught:
         abort(world.site(), died)
+    assert "tradeops resume --host" in str(caught.value.next)
 
 
 def test_abort_does_not_touch_hosts_that_run_something_else(world: World) -> None:
@@ -89,9 +89,9 @@ def test_a_release_that_nobody_entitled_signed_is_not_even_planned(world: World)
 def test_a_second_rollback_does_not_go_forward(world: World) -> None:
     """Pressed twice, rollback stays where it went."""
     site = world.site()
-    assert rollback(site, release_before(site.runs, site.releases), ROLLING).exit_code == ExitCode.PROVED
+    assert rollback(site, release_before(site), ROLLING).exit_code == ExitCode.PROVED
     with pytest.raises(UsageError, match="no earlier release"):
-        release_before(site.runs, site.releases)
+        release_before(site)
 
 
 @pytest.mark.parametrize("fault", ["guard_dead", "guard_hang"])

@@ -11,10 +11,10 @@ from tests.sim.world import OperatorDied, World
 from tradeops.base.errors import ExitCode
 from tradeops.contracts.manifest import Flag
 from tradeops.contracts.status import Mark, MarkKind
-from tradeops.deploy.asked import asked, release_before
+from tradeops.deploy.asked import asked
 from tradeops.deploy.journal import ending_of, list_runs
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.rollback import rollback
+from tradeops.deploy.rollback import release_before, rollback
 from tradeops.deploy.waves import cut
 
 ROLLBACK = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "rollback", "steps": [{"hosts": "100%"}], "at_once": "100%"})
@@ -93,7 +93,7 @@ def test_rollback_takes_all_hosts_to_one_release(world: World) -> None:
     """Rollback picks the release that the whole fleet ran before, one for all hosts, and ends 0 when proved."""
     try_deploy(world, world.new)
     site = world.site()
-    assert release_before(site.runs, site.releases) == world.old
+    assert release_before(site) == world.old
     ending = rollback(site, world.old, ROLLBACK)
     assert ending.exit_code == ExitCode.PROVED
     assert {host.runs() for host in world.truth.values()} == {world.old}

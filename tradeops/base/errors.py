@@ -127,7 +127,7 @@ class SignatureInvalid(Refused):
 
 
 class FlagConflict(Refused):
-    """An active flag or config means something else to the target release (D13)."""
+    """Going back would change what a live flag or config means (D13), or turn a flag on (D06)."""
 
     runbook = "rollback-refused"
 

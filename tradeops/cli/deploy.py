@@ -92,16 +92,16 @@ def rollback(
     exclude: Exclude = None,
     reason: Why = "",
 ) -> Report:
-    """Take the whole fleet back to a release that it ran before; refused while a live flag would change its meaning."""
+    """Take the whole fleet back to a release that it ran before; refused where a flag would go on, or a live one change its meaning."""
     from tradeops.cli.progress import run_progress
-    from tradeops.deploy.asked import release_before
+    from tradeops.deploy.rollback import release_before
     from tradeops.deploy.rollback import rollback as take_back
 
     c = context(ctx)
     leave_out = who_is_out(ctx, exclude, reason)
-    target = c.store.get(to).id if to else release_before(c.fleet.state.runs, c.store)
     progress = run_progress(c, "rollback")
     site = c.site(progress)
+    target = c.store.get(to).id if to else release_before(site)
     _confirm_production(ctx, f"take {len(site.hosts)} hosts back to {target}", None)
     try:
         with progress:

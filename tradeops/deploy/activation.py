@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tradeops.base.digest import short
-from tradeops.base.errors import Refused, TradeopsError
+from tradeops.base.errors import FlagConflict, Refused, TradeopsError
 from tradeops.checks.finding import open_findings
 from tradeops.checks.proof import Expected
 from tradeops.contracts.agent import Facts
@@ -61,6 +61,25 @@ def refuse_untried(plan: Plan) -> None:
             holds="nothing was touched",
             next="`tradeops flags activate`, or --playbook activate-flag",
         )
+
+
+def refuse_going_on(site: Site, release: str, facts: Mapping[str, Facts]) -> None:
+    """Raises FlagConflict naming every host on which going back to `release` would turn a flag on: past canary, parity and exercise."""
+    wanted = active_flags(site.releases.manifest(release).predicate.flags, site.flags_off)
+    going = {name: gone for name, fact in facts.items() if (old := here(fact)) and (gone := sorted(_missing(site, old, wanted)))}
+    if going:
+        flags = sorted({flag for gone in going.values() for flag in gone})
+        raise FlagConflict(
+            f"going back would turn {', '.join(flags)} on, which is off there now, without a canary\n"
+            + "\n".join(f"{name}: {', '.join(gone)} would go on" for name, gone in going.items()),
+            where=", ".join(going),
+            holds="nothing was touched; the flag is off",
+            next=f"{_disabled(flags)} and roll back: it then stays off; or deploy forward: a new release that leaves it off",
+        )
+
+
+def _disabled(flags: Sequence[str]) -> str:
+    return ", ".join(f'`tradeops flags disable {flag} --reason "..."`' for flag in flags)
 
 
 def require_parity(crew: Crew) -> None:

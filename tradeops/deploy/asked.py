@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tradeops.base.digest import digest_bytes
-from tradeops.base.errors import ExitCode, UsageError
+from tradeops.base.errors import ExitCode
 from tradeops.checks.proof import Expected
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.flags import active_flags
@@ -109,17 +109,3 @@ def _warm(runs: Path) -> Journal | None:
         return None
     phases = {entry.phase for entry in newest.entries()}
     return newest if WARM in phases and SETBACK not in phases else None
-
-
-def release_before(runs: Path, releases: Releases) -> str:
-    """The release that the whole fleet ran before the one in force: one for all hosts, and an older one, so that a second
-    rollback does not go forward again. Raises UsageError when there is none.
-    """
-    if warm := warm_run(runs):
-        return warm.plan().hosts[0].old or ""
-    history = [set(proved.values()) for _, proved in settled_runs(runs) if proved]
-    now = max((releases.manifest(release).predicate.number for release in history[0]), default=0) if history else 0
-    for ran in history[1:]:
-        if len(ran) == 1 and releases.manifest(next(iter(ran))).predicate.number < now:
-            return next(iter(ran))
-    raise UsageError("no earlier release ran on the whole fleet", next="name one: `tradeops rollback --to ID`")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tradeops.base.errors import ExitCode, LockHeld, TradeopsError
 from tradeops.contracts.agent import Code
+from tradeops.contracts.status import MarkKind
 from tradeops.deploy.activation import PARITY
 from tradeops.deploy.crew import Crew, KillArrived, Ousted, PhaseFailed
 from tradeops.deploy.journal import END, OWN
@@ -17,6 +18,8 @@ from tradeops.fleet.outcome import values
 
 _OF_A_FLEET = (ExitCode.PROVED, ExitCode.ROLLED_BACK, ExitCode.BROUGHT_BACK)
 """What says something of every host."""
+_ONE_PERSON = {MarkKind.HALT, MarkKind.HOLD}
+"""Marks that one person lifts."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,17 @@ def proved(crew: Crew) -> Ending:
     cold = [name for name, state in crew.states.items() if state.cold]
     title = f"every one of {len(ends)} hosts proved" + (f"; {len(halted)} may not trade" if halted else "")
     title += f"; the slot to go back to had died on {', '.join(cold)}" if cold else ""
-    return Ending(crew.run, ExitCode.PROVED, title, ends, "`tradeops permit --all` starts trading: two people, two keys" if halted else "")
+    return Ending(crew.run, ExitCode.PROVED, title, ends, _starts_trading(crew, halted) if halted else "")
+
+
+def _starts_trading(crew: Crew, halted: Sequence[str]) -> str:
+    """Whose word hosts wait for that were proved and may not trade: it is their marks that say so."""
+    seen = values(statuses(crew, halted))
+    marks = {name: {mark.kind for mark in seen[name].marks} if name in seen else set() for name in halted}
+    if all(kinds and kinds <= _ONE_PERSON for kinds in marks.values()):
+        hosts = "--all" if len(halted) == len(crew.states) else " ".join(f"--host {name}" for name in halted)
+        return f'`tradeops resume {hosts} --reason "..."` starts trading: one person'
+    return "`tradeops permit --all` starts trading: two people, two keys"
 
 
 def left_beside(crew: Crew, left: Mapping[str, TradeopsError]) -> Ending:

@@ -1,18 +1,25 @@
-"""Take the whole fleet back to a release that it ran before: the rollback guard first (D13), then an ordinary run."""
+"""Take the whole fleet back to a release that it ran before: the rollback guard first (D13), then an ordinary run.
+
+It passes no gate, so it is no way in: the target was proved on the fleet and stands in no quarantine, and it turns no flag on (D06).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tradeops.base.errors import FlagConflict, Refused
+import msgspec
+
+from tradeops.base.digest import short
+from tradeops.base.errors import FlagConflict, Refused, UsageError
 from tradeops.contracts.agent import Facts, Proof
-from tradeops.deploy.asked import warm_run
+from tradeops.deploy.activation import refuse_going_on
+from tradeops.deploy.asked import settled_runs, warm_run
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.leftout import LeaveOut, put_out, without
 from tradeops.deploy.places import here, lives
 from tradeops.deploy.plan import Plan, make_plan
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.preflight import close_all, judge, open_all, survey
+from tradeops.deploy.preflight import close_all, judge, open_all, refuse_held, survey
 from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
 from tradeops.deploy.takeup import abort
@@ -25,9 +32,13 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
     """Halt, drain, switch, prove every host on `release`; exit 0 when proved. Where it still stands by in the slots that the newest
     run took over from, they take over again, in no time: that run is aborted. leave_out: as in a deploy, and always in place.
 
-    Raises FlagConflict while a live flag means something else to `release`, Refused when it is not whole on every
-    host, PreflightFailed, LockHeld. Nothing is touched then.
+    Needs no approval, whatever the policy wants of a deploy: one person takes back what two let in.
+
+    Raises FlagConflict while a live flag means something else to `release`, or one would go on; Refused when it is not whole on every
+    host, was never proved on the fleet or is in quarantine; PreflightFailed; LockHeld, also while a run is held: its abort ends the
+    hold. Nothing is touched then.
     """
+    refuse_held(site)
     playbook = playbook.model_copy(update={"blackout": ()})  # going back is never held up
     site = without(site, leave_out.hosts) if leave_out else site
     sessions = open_all(site, playbook)
@@ -35,6 +46,7 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
         seen = survey(site, sessions, playbook)
         facts, warm = seen.facts, None if leave_out else warm_run(site.runs, release)
         if warm is None:
+            _refuse_unproved(site, release)
             judge(site, release, playbook, seen, back=True)
         else:
             _refuse_cold(site, warm.plan(), playbook, sessions, facts)
@@ -42,13 +54,41 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
         if warm is not None:
             close_all(sessions)
             return abort(site, warm)
-        drawn = make_plan(site, release, playbook, facts)
+        refuse_going_on(site, release, facts)
+        drawn = msgspec.structs.replace(make_plan(site, release, playbook, facts), approvals=0)
         if leave_out:
             put_out(site, leave_out.reason)
     except BaseException:
         close_all(sessions)
         raise
     return carry_out(site, drawn, playbook, sessions, facts)
+
+
+def release_before(site: Site) -> str:
+    """The release that the whole fleet ran before the one in force: one for all hosts, and an older one, so that a second
+    rollback does not go forward again. Raises UsageError when there is none, LockHeld while a run is held.
+    """
+    refuse_held(site)
+    if warm := warm_run(site.runs):
+        return warm.plan().hosts[0].old or ""
+    history = [set(proved.values()) for _, proved in settled_runs(site.runs) if proved]
+    now = max((site.releases.manifest(release).predicate.number for release in history[0]), default=0) if history else 0
+    for ran in history[1:]:
+        if len(ran) == 1 and site.releases.manifest(next(iter(ran))).predicate.number < now:
+            return next(iter(ran))
+    raise UsageError("no earlier release ran on the whole fleet", next="name one: `tradeops rollback --to ID`")
+
+
+def _refuse_unproved(site: Site, release: str) -> None:
+    """A canary that failed was staged everywhere too: what lies on every host has not therefore run there."""
+    site.quarantine.refuse(release)
+    if not any(set(proved.values()) == {release} for _, proved in settled_runs(site.runs)):
+        raise Refused(
+            "no run has proved this release on the whole fleet: that is no way back",
+            where=short(release),
+            holds="nothing was touched",
+            next=f"`tradeops runs list` tells what ran; a new release goes through its gates: `tradeops deploy {short(release)}`",
+        )
 
 
 def _refuse_cold(site: Site, plan: Plan, playbook: Playbook, sessions: Mapping[str, AgentSession], facts: Mapping[str, Facts]) -> None:

@@ -87,7 +87,8 @@ def _refuse_settled(site: Site, journal: Journal) -> None:
             f"the run {f'was followed by {newer[-1]}' if newer else 'ended well'}; there is nothing to take up",
             where=journal.run,
             holds="nothing was touched",
-            next="`tradeops rollback` goes back to an earlier release",
+            next="`tradeops rollback` goes back to an earlier release"
+            + ("; a hold that the run left ends with `tradeops resume --host HOST --reason TEXT`" if newer else ""),
         )
 
 
@@ -113,5 +114,6 @@ def _refuse_strangers(plan: Plan, facts: Mapping[str, Facts]) -> None:
             "runs a release that is neither the run's nor the one before it",
             where=", ".join(strange),
             holds="nothing was touched",
-            next="`tradeops verify` tells what runs where; `tradeops rollback` or a new deploy puts it right",
+            next="`tradeops verify` tells what runs where; `tradeops rollback` or a new deploy puts it right; of a run that is held, "
+            f'`tradeops runs abort RUN --exclude {min(strange)} --reason "..."` takes the others back before that',
         )
