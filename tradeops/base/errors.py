@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ExitCode(IntEnum):
@@ -30,11 +31,13 @@ class TradeopsError(Exception):
 
     what: what happened, in one sentence.  where: the host, file or peer.
     holds: what is still true.  next: what to do now.  code: the short reason a remote side gave, where it gave one.
+    steps: what had ended on which host before it, for the reports that CI gets.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
     runbook: ClassVar[str | None] = None
     code: str | None = None
+    steps: Sequence[Mapping[str, Any]] = ()
 
     def __init__(self, what: str, *, where: str | None = None, holds: str | None = None, next: str | None = None) -> None:
         super().__init__(what)

@@ -20,11 +20,13 @@ from tradeops.cli.ci import publish
 from tradeops.cli.commands import COMMANDS
 from tradeops.cli.context import Context, Options
 from tradeops.cli.render import Printer
-from tradeops.cli.report import Report
+from tradeops.cli.report import Report, error_report
 
 _FLAGS = ("--json", "--yes")
 _VALUES = ("--fleet", "--as", "--key")
 _PASS_ON = ("trader", "guard", "venue")
+_GROUPS = ("lab", "fleet", "releases", "flags", "runs", "audit", "drill")
+"""What is followed by a command of its own."""
 
 
 class LazyGroup(TyperGroup):
@@ -152,7 +154,16 @@ def run(arguments: Sequence[str], printer: Printer, app: typer.Typer | None = No
     except Exception as raised:  # noqa: BLE001 - the boundary itself: a bug must still end in the documented way
         error = _bug(raised)
     printer.error(error)
-    return _afterwards(Report("tradeops", error.what, error.exit_code, next=error.next or ""), printer)
+    return _afterwards(error_report(_named(arguments), error), printer)
+
+
+def _named(arguments: Sequence[str]) -> str:
+    """The command of a command line whose global options are in front, as reports name it."""
+    left = list(arguments)
+    while left and left[0].startswith("-"):
+        del left[: 2 if left[0] in _VALUES else 1]
+    words = left[: 2 if left and left[0] in _GROUPS else 1]
+    return "-".join(word for word in words if not word.startswith("-")) or "tradeops"
 
 
 def _tell(result: Report, printer: Printer) -> ExitCode:

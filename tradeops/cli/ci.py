@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tradeops.cli.render import Printer
 from tradeops.cli.report import Report
@@ -25,10 +24,12 @@ def publish(report: Report, environ: Mapping[str, str], printer: Printer) -> Non
 
 
 def _publish(report: Report, environ: Mapping[str, str], printer: Printer) -> None:
+    from tradeops.cli.cases import cases
     from tradeops.record import reports
 
     where = environ.get("TRADEOPS_FLEET", "fleet.yml")
-    told = reports.Report(report.command, report.run or "", int(report.exit_code), _cases(report), where, report.next or report.title)
+    cause = "\n".join((report.title, *report.lead, *report.lines))
+    told = reports.Report(report.command, report.run or "", int(report.exit_code), cases(report), where, cause, report.next)
     if path := environ.get(JUNIT):
         Path(path).write_text(reports.junit(told), encoding="utf-8")
     if path := environ.get(CODE_QUALITY):
@@ -39,25 +40,3 @@ def _publish(report: Report, environ: Mapping[str, str], printer: Printer) -> No
     if environ.get("GITHUB_ACTIONS") == "true":
         for line in reports.github_annotations(told).splitlines():
             printer.line(line)
-
-
-def _cases(report: Report) -> Any:
-    """A case per host and step and per metric of each gate, then one per host for how it ended."""
-    from tradeops.record.reports import Case, Verdict
-
-    verdicts = {"done": Verdict.PASSED, "failed": Verdict.FAILED, "skipped": Verdict.SKIPPED}
-    steps = [
-        Case(step["host"], step["phase"], verdicts.get(step["state"], Verdict.UNKNOWN), step["seconds"], step["detail"])
-        for step in report.data.get("steps", ())
-    ]
-    ends = [
-        Case(
-            str(host.get("host", "?")),
-            "end",
-            Verdict.FAILED if host.get("problem") else Verdict.PASSED,
-            0.0,
-            str(host.get("problem") or ""),
-        )
-        for host in report.hosts
-    ]
-    return (*steps, *ends)

@@ -299,7 +299,7 @@ def _laid(command: str, title: str, flag: str, overlay: Overlay, taken: Taken, a
     return Report(
         command,
         f"{title}: overlay {overlay.number} is in force on every one of {len(taken.statuses)} hosts",
-        hosts=tuple({"host": name, "overlay": overlay.number} for name in taken.statuses),
+        hosts=tuple({"host": name, "ok": True, "overlay": overlay.number} for name in taken.statuses),
         data={"flag": flag, "overlay": overlay.number},
         next=advice,
     )

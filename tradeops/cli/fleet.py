@@ -59,7 +59,10 @@ def sign(ctx: typer.Context) -> Report:
     return Report(
         "fleet-sign",
         f"roster {roster.number} and {len(signed)} bindings signed by {c.person}",
-        hosts=tuple({"host": host.name, "has_roster": host.name not in left} for host in c.fleet.hosts),
+        hosts=tuple(
+            {"host": host.name, "has_roster": host.name not in left, "ok": host.name not in left, "problem": _problem(left, host.name)}
+            for host in c.fleet.hosts
+        ),
         tables=(table(("host", "roster there"), rows),),
         next="`tradeops fleet enroll` brings it to new hosts" if left else "",
         data={"roster": roster.number},
@@ -119,6 +122,7 @@ def facts(ctx: typer.Context, host: Hosts = None, tag: Tags = None) -> Report:
         ExitCode.MIXED if failed else ExitCode.PROVED,
         hosts=tuple(hosts),
         tables=(table(("host", "platform", "python", "disk free", "clock"), rows),),
+        next="`tradeops doctor` says why a host does not answer" if failed else "",
     )
 
 
@@ -223,6 +227,10 @@ def _enroll(c: Context, host: Host, enrolment: Enrolment) -> Enrolled:
     return install(c.ssh, host, me, enrolment, {name: path.read_text(encoding="ascii") for name, path in texts.items()})
 
 
+def _problem(failed: Mapping[str, TradeopsError], name: str) -> str:
+    return failed[name].what if name in failed else ""
+
+
 def _enrolled(c: Context, hosts: tuple[Host, ...], done: Mapping[str, Enrolled], failed: Mapping[str, TradeopsError]) -> Report:
     from tradeops.base.digest import short
 
@@ -235,7 +243,7 @@ def _enrolled(c: Context, hosts: tuple[Host, ...], done: Mapping[str, Enrolled],
         "fleet-enroll",
         f"{len(done)} of {len(hosts)} hosts enrolled",
         ExitCode.MIXED if failed else ExitCode.PROVED,
-        hosts=tuple({"host": host.name, "ok": host.name in done} for host in hosts),
+        hosts=tuple({"host": host.name, "ok": host.name in done, "problem": _problem(failed, host.name)} for host in hosts),
         tables=(table(("host", "platform", "changed"), rows),),
         next="mend what is named, then enroll again: it is safe" if failed else "`tradeops deploy RELEASE`",
     )

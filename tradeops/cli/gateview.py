@@ -43,12 +43,15 @@ def one_line(told: GateProgress) -> str:
 
 def case(told: GateProgress, one: Evidence) -> tuple[str, str]:
     """What a metric came to, as the state of a step and in words: rates, the interval of their ratio, the evidence, the ruling."""
+    verdict = told.trace.verdict
     states = {Ruling.PASS: "done", Ruling.FAIL: "failed", Ruling.NOT_JUDGED: "skipped"}
-    undecided = "skipped" if told.trace.verdict.ruling is Ruling.FAIL else "unknown"
+    undecided = "skipped" if verdict.ruling is Ruling.FAIL else "unknown"
+    held = verdict.ruling is Ruling.INCONCLUSIVE and one.ruling is Ruling.PASS  # well so far, on too little to say so
     words = [f"canary {' beside '.join(_pair(told.trace, one))}"]
     words += [f"{name} {_between(bounds)}" for name, bounds in (("rate", one.rate), ("ratio to control", one.ratio)) if bounds]
     words += [f"{_against(one)} against it"] if one.e_value is not None else []
-    return states.get(one.ruling, undecided), "; ".join((*words, one.text))
+    state = undecided if held else states.get(one.ruling, undecided)
+    return state, "; ".join((*words, one.text, *(verdict.why[:1] if held else ())))
 
 
 def _between(bounds: Bounds) -> str:

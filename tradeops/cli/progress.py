@@ -39,6 +39,7 @@ class RunProgress:
         self._screen = contextlib.ExitStack()
         self._board = Board(command, clock.monotonic_ns(), {host: Step() for host in hosts}, back=command == "runs abort")
         self._told: set[tuple[str, str]] = set()
+        self._ended: dict[tuple[str, str], int] = {}
         self._gate_told_ns: int | None = None
         self.steps: list[dict[str, Any]] = []
         self.verdicts: list[str] = []
@@ -51,6 +52,8 @@ class RunProgress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._screen.close()
+        if isinstance(error, TradeopsError):
+            error.steps = self.steps
 
     def __call__(self, told: Told) -> None:
         """Called by the run."""
@@ -97,11 +100,15 @@ class RunProgress:
         self.verdicts.append(f"gate: {words}")
         for one in told.trace.verdict.metrics:
             state, detail = gateview.case(told, one)
-            self._end(" ".join(told.arms.canary), f"gate.{one.name}", state, detail, now_ns)
+            self._end(" ".join(told.arms.canary), f"gate.{one.name}", state, detail, self._judged_ns(now_ns))
+
+    def _judged_ns(self, now_ns: int) -> int:
+        """For how long the gate has judged."""
+        return now_ns - self._board.span.began_ns if self._board.span else 0
 
     def _of_phase(self, told: PhaseProgress, label: str, now_ns: int) -> list[str]:
         if told.state == "begun":
-            self._told, self._gate_told_ns = set(), None
+            self._told, self._ended, self._gate_told_ns = set(), {}, None
             return []
         span = self._board.span
         took = age((now_ns - span.began_ns) / NS_PER_S) if span else ""
@@ -110,15 +117,14 @@ class RunProgress:
         failed = f"failed on {len(told.problems)} of {len(told.hosts)} hosts" if told.problems else "was cut short by a kill"
         lines = [self._line(now_ns, f"{NO} {label}{told.phase} {failed}, {took}")]
         for host, problem in told.problems.items():
-            if (host, "failed") not in self._told:
-                self._end(host, told.phase, "failed", problem, now_ns)
+            self._end(host, told.phase, "failed", problem, self._board.steps[host].took_ns)
             lines.append(self._line(now_ns, f"{NO} {host}: {told.phase}: {_first(problem)}"))
         return lines
 
     def _of_host(self, told: Progress, now_ns: int) -> list[str]:
         if told.state == "started":
             return self._of_waiting(told, now_ns)
-        self._end(told.host, told.phase, told.state, told.detail, now_ns)
+        self._end(told.host, told.phase, told.state, told.detail, self._board.steps[told.host].took_ns)
         self._told.add((told.host, told.state))
         in_phase = self._board.span is not None and self._board.span.phase == told.phase
         if told.state == "done":
@@ -134,9 +140,11 @@ class RunProgress:
         self._told.add((told.host, "waits"))
         return [self._line(now_ns, f"{UNKNOWN} {told.host}: {told.phase} waits: {_first(told.detail)}")]
 
-    def _end(self, host: str, phase: str, state: str, detail: str, now_ns: int) -> None:
-        seconds = (now_ns - self._board.began_ns) / NS_PER_S
-        self.steps.append({"host": host, "phase": phase, "state": state, "seconds": seconds, "detail": detail})
+    def _end(self, host: str, phase: str, state: str, detail: str, took_ns: int | None) -> None:
+        """A step of one host: the last that it came to in one phase."""
+        step = {"host": host, "phase": phase, "state": state, "seconds": (took_ns or 0) / NS_PER_S, "detail": detail}
+        at = self._ended.setdefault((host, phase), len(self.steps))
+        self.steps[at : at + 1] = [step]
 
     def _line(self, now_ns: int, words: str) -> str:
         return f"{(now_ns - self._board.began_ns) / NS_PER_S:7.1f} s  {words}"

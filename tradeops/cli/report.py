@@ -77,6 +77,25 @@ def error_document(error: TradeopsError) -> dict[str, Any]:
     }
 
 
+def error_report(command: str, error: TradeopsError) -> Report:
+    """The same for CI: an entry for each host, file or peer where it happened, with what is said of it."""
+    lines = error.what.splitlines()
+
+    def problem(place: str) -> str:
+        return next((line.removeprefix(f"{place}: ") for line in lines if line.startswith(f"{place}: ")), error.what)
+
+    places = dict.fromkeys(place for place in (error.where or "").split(", ") if place)
+    return Report(
+        command,
+        error.what,
+        error.exit_code,
+        hosts=tuple({"host": place, "problem": problem(place)} for place in places),
+        lines=(f"holds: {error.holds}",) if error.holds else (),
+        next=error.next or (f"`tradeops docs {error.runbook}`" if error.runbook else "`tradeops doctor`"),
+        data={"steps": error.steps},
+    )
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
     """A table of anything; None is shown as a dash."""
     return Table(tuple(columns), tuple(tuple("–" if cell is None else str(cell) for cell in row) for row in rows), title)

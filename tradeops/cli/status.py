@@ -99,7 +99,7 @@ def report_of(
             *_standby_lines({name: seen[name] for name in order}),
             *held_lines({name: seen[name] for name in order}),
         ),
-        next="`tradeops doctor` says why a host does not answer" if failed else "",
+        next="`tradeops doctor` says why a host does not answer" if failed else "`tradeops verify`" if excluded or odd else "",
         data={"excluded": dict(excluded)},
     )
 

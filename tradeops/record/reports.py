@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT_CHARS_MAX = 8192
+_MESSAGE_CHARS_MAX = 6144
+"""A cause is cut so that what to do next has room after it."""
 _ANNOTATIONS_MAX = 50
 
 
@@ -26,42 +28,58 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Case:
-    """One step on one host."""
+    """One step on one host. next: what to do about it, where that is not what the whole command says."""
 
     host: str
     step: str
     verdict: Verdict
     seconds: float = 0.0
     message: str = ""
+    next: str = ""
+
+    @property
+    def bad(self) -> bool:
+        """Failed, or not known."""
+        return self.verdict in (Verdict.FAILED, Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True)
 class Report:
-    """One command. where: the file that annotations point to, as the fleet file.  next: what to do now."""
+    """One command. where: the file that annotations point to, as the fleet file.  cause: of its ending, the first line in short.
+    next: what to do now.
+    """
 
     command: str
     run: str
     exit_code: int
     cases: tuple[Case, ...]
     where: str = "fleet.yml"
+    cause: str = ""
     next: str = ""
+
+    def whole(self) -> tuple[Case, ...]:
+        """Never empty, and of a command that ended badly the first says so for the fleet, whatever its hosts came to."""
+        if self.exit_code != 0:
+            return (Case("(fleet)", self.command, Verdict.FAILED, message=f"exit code {self.exit_code}. {self.cause}".strip()), *self.cases)
+        return self.cases or (Case("(fleet)", self.command, Verdict.PASSED, message=self.cause),)
 
     def count(self, verdict: Verdict) -> int:
         """How many cases came to `verdict`."""
-        return sum(case.verdict is verdict for case in self.cases)
+        return sum(case.verdict is verdict for case in self.whole())
 
     def bad(self) -> Sequence[Case]:
         """The cases that failed or are unknown."""
-        return [case for case in self.cases if case.verdict in (Verdict.FAILED, Verdict.UNKNOWN)]
+        return [case for case in self.whole() if case.bad]
+
+    def words(self, case: Case) -> str:
+        """What was measured or is the cause; of a bad case also what to do next."""
+        after = case.next or self.next
+        return case.message[:_MESSAGE_CHARS_MAX] + (f"\nnext: {after}" if case.bad and after else "")
 
 
 def junit(report: Report) -> str:
-    """The JUnit XML document: never empty, and a command that ended badly has a bad case, if only its exit code."""
-    cases = list(report.cases)
-    if report.exit_code != 0 and not report.bad():
-        cases.append(Case("(fleet)", report.command, Verdict.FAILED, message=f"exit code {report.exit_code}. {report.next}".strip()))
-    if not cases:
-        cases.append(Case("(fleet)", report.command, Verdict.PASSED))
+    """The JUnit XML document."""
+    cases = report.whole()
     suites = ElementTree.Element("testsuites")
     for step in dict.fromkeys(case.step for case in cases):
         of_step = [case for case in cases if case.step == step]
@@ -90,7 +108,7 @@ def _junit_case(suite: ElementTree.Element, case: Case, report: Report) -> None:
     )
     tag = {Verdict.FAILED: "failure", Verdict.UNKNOWN: "error", Verdict.SKIPPED: "skipped"}.get(case.verdict)
     if tag:
-        message = _xml_text(case.message or case.verdict)
+        message = _xml_text(report.words(case).strip() or case.verdict)
         ElementTree.SubElement(element, tag, {"message": message.split("\n")[0]}).text = message
     elif case.message:
         ElementTree.SubElement(element, "system-out").text = _xml_text(case.message)
@@ -105,10 +123,7 @@ def github_annotations(report: Report) -> str:
     lines = []
     for case in report.bad()[:_ANNOTATIONS_MAX]:
         title = _property(f"{case.host}: {case.step} {case.verdict}")
-        lines.append(f"::error file={_property(report.where)},title={title}::{_data(case.message or case.verdict)}")
-    if report.exit_code != 0:
-        what = f"{report.command} ended with exit code {report.exit_code}. {report.next}".strip()
-        lines.append(f"::error file={_property(report.where)},title={_property(report.command)}::{_data(what)}")
+        lines.append(f"::error file={_property(report.where)},title={title}::{_data(report.words(case))}")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -124,7 +139,7 @@ def gitlab_code_quality(report: Report) -> str:
     """GitLab's code quality document (`artifacts:reports:codequality`): an entry per bad case."""
     entries = [
         {
-            "description": f"{case.host}: {case.step} {case.verdict}. {case.message[:_TEXT_CHARS_MAX]}".strip(),
+            "description": f"{case.host}: {case.step} {case.verdict}. {report.words(case)}",
             "check_name": f"tradeops-{report.command}-{case.step}",
             "fingerprint": sha256("\0".join((report.command, case.host, case.step)).encode(errors="replace")).hexdigest(),
             "severity": "blocker" if case.verdict is Verdict.UNKNOWN else "critical",
@@ -137,18 +152,16 @@ def gitlab_code_quality(report: Report) -> str:
 
 def step_summary(report: Report) -> str:
     """Markdown for a job's summary page: the outcome, what to do now, then the hosts, bad ones first."""
-    good = report.exit_code == 0
-    lines = [f"## {_cell(report.command)}: {'proved' if good else f'exit code {report.exit_code}'}", ""]
+    lines = [f"## {_cell(report.command)}: exit code {report.exit_code}", ""]
     if report.run:
         lines += [f"Run `{_cell(report.run)}`.", ""]
     counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in Verdict if report.count(verdict))
-    lines += [f"{len(report.cases)} steps: {counts or 'none'}.", ""]
+    lines += [f"{len(report.whole())} cases: {counts}.", ""]
     if report.next:
         lines += [f"**Next:** {_cell(report.next)}", ""]
     lines += ["| host | step | verdict | seconds | |", "|---|---|---|---:|---|"]
-    bad = report.bad()
-    for case in [*bad, *(case for case in report.cases if case not in bad)]:
-        lines.append(f"| {_cell(case.host)} | {_cell(case.step)} | {case.verdict} | {case.seconds:.1f} | {_cell(case.message)} |")
+    for case in sorted(report.whole(), key=lambda case: not case.bad):
+        lines.append(f"| {_cell(case.host)} | {_cell(case.step)} | {case.verdict} | {case.seconds:.1f} | {_cell(report.words(case))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -248,5 +248,10 @@ def test_a_path_that_nothing_went_down_is_told_to_ci(dark: Console, tmp_path: Pa
     monkeypatch.setenv("TRADEOPS_JUNIT", str(tmp_path / "junit.xml"))
     dark.world.truth["h1"].faults.add("path_unused")
     assert dark.run("flags", "activate", "rlp-7").code == ExitCode.INCONCLUSIVE
-    (failed,) = ElementTree.parse(tmp_path / "junit.xml").getroot().findall("testsuite/testcase/failure")
-    assert "exit code 5. `tradeops runs resume" in (failed.text or "")
+    root = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    (failed,) = root.findall("testsuite/testcase/failure")
+    assert "exit code 5. no verdict: nothing went down the path" in (failed.text or "")
+    assert "next: `tradeops runs resume" in (failed.text or "")
+    (held,) = root.findall("testsuite[@name='end']/testcase[@name='h1']/error")
+    assert "nothing went down the path" in (held.text or "")
+    assert len(root.findall("testsuite[@name='end']/testcase/skipped")) == 7

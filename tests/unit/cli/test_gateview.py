@@ -39,6 +39,7 @@ def test_a_metric_is_told_with_both_rates_the_interval_and_the_evidence() -> Non
         (Ruling.PASS, Ruling.FAIL, "done"),
         (Ruling.NOT_JUDGED, Ruling.PASS, "skipped"),
         (Ruling.INCONCLUSIVE, Ruling.INCONCLUSIVE, "unknown"),
+        (Ruling.PASS, Ruling.INCONCLUSIVE, "unknown"),
         (Ruling.INCONCLUSIVE, Ruling.FAIL, "skipped"),
     ],
 )

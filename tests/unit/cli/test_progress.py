@@ -129,3 +129,15 @@ def test_lines_count_from_the_command_s_beginning(tmp_path: Path) -> None:
     heard.progress(PhaseProgress("r", "lock", ("h1",), "done"))
     assert heard.err.getvalue().splitlines()[-1] == "   65.0 s  lock done on h1, 1.1 m"
     assert heard.clock.monotonic_ns() >= 65 * NS_PER_S
+
+
+def test_a_step_is_the_last_that_a_host_came_to_in_one_phase(tmp_path: Path) -> None:
+    """Done and then failed after all is failed, with the time that the phase took there; the next such phase is a step of its own."""
+    heard = Heard(("h1",), tmp_path)
+    for seconds, state, problems in ((2, "done", {}), (3, "failed", {"h1": "it died"})):
+        heard.progress(PhaseProgress("r", "prove", ("h1",), "begun"))
+        heard.clock.sleep_s(seconds)
+        heard.progress(Progress("r", "prove", "h1", "done"))
+        heard.progress(PhaseProgress("r", "prove", ("h1",), state, problems))
+    steps = [(step["state"], step["seconds"], step["detail"]) for step in heard.progress.steps]
+    assert steps == [("done", 2.0, ""), ("failed", 3.0, "it died")]

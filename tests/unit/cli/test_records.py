@@ -16,9 +16,11 @@ from tradeops.base.clock import VirtualClock
 from tradeops.base.errors import ExitCode
 from tradeops.cli.app import run
 from tradeops.cli.ci import publish
+from tradeops.cli.ending import ending_report
 from tradeops.cli.progress import RunProgress
 from tradeops.cli.render import Printer
 from tradeops.cli.report import Report
+from tradeops.deploy.ending import Ending, HostEnd
 from tradeops.deploy.site import Progress
 from tradeops.record.chain import read_rows
 
@@ -113,10 +115,8 @@ def ended() -> Report:
     progress = RunProgress(printer, VirtualClock(), "deploy", ("host-1", "host-2"), Path("nowhere"))
     for host, phase, state in (("host-1", "stage", "done"), ("host-2", "stage", "started"), ("host-2", "stage", "failed")):
         progress(Progress("run-1", phase, host, state, "disk full" if state == "failed" else ""))
-    hosts = ({"host": "host-1", "problem": ""}, {"host": "host-2", "problem": "not proved"})
-    return Report(
-        "deploy", "1 of 2 hosts", ExitCode.MIXED, run="run-1", hosts=hosts, data={"steps": progress.steps}, next="tradeops verify"
-    )
+    hosts = (HostEnd("host-1", "proved", "sha256:1", True), HostEnd("host-2", "not proved", None, None, "no answer"))
+    return ending_report("deploy", Ending("run-1", ExitCode.MIXED, "1 of 2 hosts", hosts, "tradeops verify"), progress)
 
 
 def test_ci_gets_a_case_per_host_and_step(tmp_path: Path) -> None:
@@ -130,8 +130,9 @@ def test_ci_gets_a_case_per_host_and_step(tmp_path: Path) -> None:
     }
     publish(ended(), environ, Printer(as_json=True, out=io.StringIO(), err=err))
     suites = ElementTree.parse(tmp_path / "junit.xml").getroot()
-    assert [(suite.get("name"), suite.get("tests"), suite.get("failures")) for suite in suites] == [("stage", "2", "1"), ("end", "2", "1")]
-    assert len(json.loads((tmp_path / "quality.json").read_text())) == 2
+    told = [(suite.get("name"), suite.get("tests"), suite.get("failures")) for suite in suites]
+    assert told == [("deploy", "1", "1"), ("stage", "2", "1"), ("end", "2", "1")]
+    assert len(json.loads((tmp_path / "quality.json").read_text())) == 3
     assert "exit code 6" in (tmp_path / "summary.md").read_text()
     assert err.getvalue().count("::error ") == 3
 

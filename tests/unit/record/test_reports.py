@@ -28,7 +28,8 @@ REPORT = Report(
 def test_junit_has_a_case_per_host_and_step() -> None:
     """Failed is a failure, unknown an error; counts add up per step."""
     root = ElementTree.fromstring(junit(REPORT).split("\n", 1)[1])
-    stage, prove = root.findall("testsuite")
+    fleet, stage, prove = root.findall("testsuite")
+    assert (fleet.get("name"), fleet.get("failures")) == ("deploy", "1")
     assert (stage.get("name"), stage.get("tests"), stage.get("failures"), stage.get("errors")) == ("stage", "2", "1", "0")
     assert (prove.get("errors"), prove.get("skipped"), prove.get("failures")) == ("1", "1", "0")
     assert [case.get("name") for case in stage] == ["host-1", "host-2"]
@@ -37,11 +38,11 @@ def test_junit_has_a_case_per_host_and_step() -> None:
 
 
 def test_a_bad_end_without_a_bad_case_is_still_red() -> None:
-    """A refused deploy has no host steps: the exit code becomes a case of its own."""
-    refused = Report("deploy", "", 9, (), next="ask for a release")
+    """A refused deploy has no host steps: the exit code, why and what next are a case of their own in each report."""
+    refused = Report("deploy", "", 9, (Case("h1", "stage", Verdict.PASSED),), cause="not approved\nby anybody", next="ask for a release")
     assert 'failures="1"' in junit(refused)
-    assert "exit code 9" in github_annotations(refused)
-    assert "exit code 9" in step_summary(refused)
+    for text in (junit(refused), github_annotations(refused), step_summary(refused), gitlab_code_quality(refused)):
+        assert all(words in text for words in ("exit code 9. not approved", "by anybody", "next: ask for a release"))
     assert github_annotations(Report("deploy", "", 0, ())) == ""
     assert 'tests="1" failures="0"' in junit(Report("deploy", "", 0, ()))
 
@@ -51,15 +52,15 @@ def test_annotations_are_one_line_each() -> None:
     lines = github_annotations(REPORT).splitlines()
     assert len(lines) == 3
     assert all(line.startswith("::error file=fleet.yml,title=") for line in lines)
-    assert "100%25%0A" in lines[0]
+    assert "100%25%0A" in lines[1]
 
 
 def test_code_quality_names_hosts_with_stable_fingerprints() -> None:
     """The same trouble keeps its fingerprint, so GitLab can follow it."""
     entries = json.loads(gitlab_code_quality(REPORT))
-    assert [entry["severity"] for entry in entries] == ["critical", "blocker"]
+    assert [entry["severity"] for entry in entries] == ["critical", "critical", "blocker"]
     assert json.loads(gitlab_code_quality(REPORT)) == entries
-    assert len({entry["fingerprint"] for entry in entries}) == 2
+    assert len({entry["fingerprint"] for entry in entries}) == 3
 
 
 def test_summary_puts_the_bad_hosts_first() -> None:
@@ -77,4 +78,4 @@ def test_any_text_leaves_the_documents_whole(text: str) -> None:
     ElementTree.fromstring(junit(report).split("\n", 1)[1])
     assert all(line.startswith("::error") for line in github_annotations(report).split("\n")[:-1])
     json.loads(gitlab_code_quality(report))
-    assert sum(line.startswith("| ") for line in step_summary(report).split("\n")) == 2
+    assert sum(line.startswith("| ") for line in step_summary(report).split("\n")) == 3
