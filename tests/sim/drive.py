@@ -19,7 +19,7 @@ from tradeops.deploy.site import Site
 from tradeops.deploy.takeup import abort, resume
 
 ROLLING = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "rolling"})
-STEPS = [{"hosts": hosts, "flow": flow, "bake": "10s", "events": 1} for hosts, flow in (("1", "10%"), ("100%", None))]
+STEPS = [{"hosts": hosts, "flow": flow, "bake": "10s"} for hosts, flow in (("1", "10%"), ("100%", None))]
 SLOW = Playbook.model_validate({"schema": "tradeops/playbook/v1", "name": "slow", "steps": STEPS})
 GATED = [
     {"hosts": hosts, "flow": flow, "bake": "20s", "events": 100}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from tests.sim.host import SimHost
 from tradeops.base.clock import NS_PER_S
-from tradeops.base.errors import OutcomeUnknown
-from tradeops.contracts.metrics import PREFIX, Counter
+from tradeops.base.errors import OutcomeUnknown, Unreachable
+from tradeops.contracts.metrics import IDENTITY_LABELS, PREFIX, Counter
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Failed, Outcome
-from tradeops.gates.samples import BadSample, Sample
+from tradeops.gates.samples import BadSample, NotExported, Sample
 from tradeops.gates.spec import GateSpec
 
 SIGNALS_PER_S = 200
@@ -38,6 +38,12 @@ SPEC = {
 }
 
 
+def exposed(sample: Sample) -> str:
+    """What the guard exports of it, for a gate that scrapes."""
+    labels = ",".join(f'{name}="{value}"' for name, value in zip(IDENTITY_LABELS, (sample.host, sample.release, "a"), strict=True))
+    return "".join(f"{name}{{{labels}}} {value!r}\n" for name, value in sample.values.items())
+
+
 @dataclass
 class SimSource:
     """gates.sources.port.Source. bad: releases with five times the errors.  apart: those that decide otherwise, one time in twenty."""
@@ -52,8 +58,10 @@ class SimSource:
         return {host.name: self._sample(self.truth[host.name]) for host in hosts}
 
     def _sample(self, host: SimHost) -> Outcome[Sample]:
-        if host.faults & {"no_data", "guard_dead", "ssh_refused"}:
-            return Failed(BadSample("it exports none of the series that the gate asks for", where=host.name))
+        if host.faults & {"guard_dead", "ssh_refused"}:
+            return Failed(Unreachable("the guard does not answer", where=host.name))
+        if "no_data" in host.faults:
+            return Failed(NotExported("it exports none of the series that the gate asks for", where=host.name))
         if host.faults & {"guard_hang", "ssh_hang"}:
             return Failed(OutcomeUnknown("no answer in time", where=host.name))
         process = (host.slot if self.spec.slot == "active" else host.beside).process
@@ -71,4 +79,5 @@ class SimSource:
         values |= {SIGNALS: float(int(signals)), ERRORS: float(int(errors)), self.spec.start: since_s}
         values |= {DECISIONS: float(int(signals)), COMPARED: float(int(signals)), DIFFERENT: float(int(different))}
         taken_s = 1.0 if "stale" in host.faults else now_s
+        values |= {self.spec.age: now_s - taken_s} if self.spec.age else {}
         return Done(Sample(host.name, process.release, since_s, taken_s, now_s - taken_s, values, {}))

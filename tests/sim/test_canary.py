@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.sim.drive import CANARY, assert_truth, try_abort, try_deploy, try_resume
+from tests.sim.samples import SimSource
 from tests.sim.world import OperatorDied, World
-from tradeops.base.errors import ExitCode, Refused, UsageError
+from tradeops.base.errors import ExitCode, PreflightFailed, Refused, Unreachable, UsageError
 from tradeops.contracts.status import MarkKind
 from tradeops.deploy.deploy import plan
+from tradeops.deploy.forecast import READINGS_MAX
 from tradeops.deploy.journal import list_runs
 from tradeops.deploy.playbook import Playbook
+from tradeops.fleet.host import Host
+from tradeops.fleet.outcome import Failed, Outcome
+from tradeops.gates.samples import Sample
 from tradeops.gates.verdict import PEERS
 
 
@@ -214,6 +221,37 @@ def test_a_gate_that_can_never_decide_is_a_mistake_in_the_plan(world: World) -> 
         host.faults = {"quiet"}
     assert try_deploy(world, world.new, CANARY)[0] == ExitCode.USAGE
     assert world.pids_now() == world.pids
+
+
+def test_hosts_that_cannot_be_read_now_are_not_ready(world: World) -> None:
+    """A trader that hangs before anything is touched: exit 3, and it is named; the playbook is not at fault."""
+    world.truth["h3"].faults = {"stale"}
+    with pytest.raises(PreflightFailed, match=r"h3: its process has told nothing for [\d.]+ s: it hangs") as caught:
+        plan(world.site(), world.new, CANARY)
+    assert caught.value.where == "h3"
+    assert world.pids_now() == world.pids
+
+
+@pytest.mark.parametrize("blips", [1, READINGS_MAX - 3, READINGS_MAX])
+def test_a_reading_that_fails_is_waited_out(world: World, blips: int) -> None:
+    """A Prometheus that starts anew is no reason to refuse; one that stays away is."""
+    site, hosts = world.site(), list(world.truth)
+    away: dict[str, Outcome[Sample]] = dict.fromkeys(hosts, Failed(Unreachable("Prometheus does not answer: refused")))
+    left = [away] * blips
+
+    @dataclass
+    class Blinking:
+        source: SimSource
+
+        def read(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[Sample]]:
+            return left.pop() if left else self.source.read(hosts, deadline_s=deadline_s)
+
+    blinking = replace(site, source=lambda spec: Blinking(world.source_of(spec)))
+    if blips < READINGS_MAX:
+        assert any("a verdict after about" in line for line in plan(blinking, world.new, CANARY).outlook)
+    else:
+        with pytest.raises(PreflightFailed, match=f"{', '.join(hosts)}: Prometheus does not answer: refused$"):
+            plan(blinking, world.new, CANARY)
 
 
 def test_a_first_release_has_nothing_to_be_compared_with(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from tests.sim.binding import make_binding
 from tests.sim.host import SimHost
-from tests.sim.samples import SimSource
+from tests.sim.samples import SPEC, SimSource, exposed
 from tradeops.base.clock import VirtualClock
 from tradeops.base.digest import digest_bytes
 from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, TradeopsError, Unreachable
@@ -34,7 +34,7 @@ from tradeops.deploy.quarantine import Quarantine
 from tradeops.deploy.site import Site, Told
 from tradeops.fleet.fanout import SequentialFanOut
 from tradeops.fleet.host import Host
-from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown
+from tradeops.fleet.outcome import Done, Failed, Outcome, Unknown, values
 from tradeops.fleet.ports import Traffic
 from tradeops.gates.spec import GateSpec
 from tradeops.record.audit import NotRecorded
@@ -342,7 +342,8 @@ class World:
         return {name: _kept(each) for name, each in self._guards(hosts, kept, deadline_s).items()}
 
     def metrics(self, hosts: Sequence[Host], *, deadline_s: float) -> dict[str, Outcome[str]]:
-        return self._guards(hosts, lambda _: "", deadline_s)
+        samples = values(self.source_of(GateSpec.model_validate(SPEC)).read(hosts, deadline_s=deadline_s))
+        return self._guards(hosts, lambda host: exposed(samples[host.name]) if host.name in samples else "", deadline_s)
 
     def direct(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tests.sim.samples import SPEC
 from tests.sim.world import FLEET, SimReleases, World
 from tradeops.base.errors import ExitCode
 from tradeops.cli.app import command_line, hoist, run
@@ -22,6 +23,7 @@ from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.signature import RunKey
 from tradeops.lab.keys import make_key
 
+ACTIVATE = Path(__file__).parents[2] / "playbooks" / "activate-flag.yml"
 PEOPLE = {"operator-1": "operator", "risk-1": "risk", "sentinel": "sentinel"}
 
 
@@ -65,13 +67,15 @@ class Said:
 
 
 def write_fleet(folder: Path, *, environment: str = "lab") -> None:
-    """fleet.yml of the simulated hosts, initialised and signed; a key for each person."""
+    """fleet.yml of the simulated hosts, initialised and signed; a key for each person; activate-flag with a gate of what they export."""
     hosts = [
         {"name": name, "address": f"192.0.2.{index}", "host_key": RunKey.generate().public_line, "tags": [f"t{index % 2}"]}
         for index, name in enumerate(World(folder / "world").truth, 1)
     ]
     fleet = {"fleet": FLEET, "environment": environment, "ssh_config": None, "known_hosts": None}
     (folder / "fleet.yml").write_text(yaml.safe_dump(fleet | {"hosts_declared": len(hosts), "hosts": hosts}))
+    (folder / "playbooks").mkdir()
+    (folder / "playbooks" / ACTIVATE.name).write_text(yaml.safe_dump(yaml.safe_load(ACTIVATE.read_text()) | {"gate": SPEC}))
     for person in PEOPLE:
         make_key(folder / person)
     named = [word for person, role in PEOPLE.items() for word in ("--person", f"{person}={folder / person}:{role}")]

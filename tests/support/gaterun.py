@@ -13,6 +13,7 @@ from tradeops.gates.spec import GateSpec
 from tradeops.gates.verdict import Gate
 
 BAKE_S = 120.0
+EXPOSURE_MIN = 300
 Step = Callable[[int, Mapping[str, Daemon]], None]
 """What the daemons do in a second."""
 Change = Callable[[int, dict[str, Outcome[Sample]]], None]
@@ -37,7 +38,7 @@ def run(
 ) -> list[Verdict]:
     """A verdict a second until the final one."""
     fleet = daemons(arms)
-    gate = Gate(gate_spec, arms, bake_s=bake_s, now_s=0.0)
+    gate = Gate(gate_spec, arms, bake_s=bake_s, exposure_min=EXPOSURE_MIN, now_s=0.0)
     verdicts: list[Verdict] = []
     for second in range(int(bake_s + gate_spec.patience) + 2):
         outcomes = reading(fleet, float(second))

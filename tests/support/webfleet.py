@@ -24,7 +24,7 @@ QUICK = "schema: tradeops/playbook/v1\nname: quick\ndeadlines: { prove: 5s }\n"
 CANARY = """\
 schema: tradeops/playbook/v1
 name: canary
-steps: [{hosts: 1, flow: 10%, bake: 2s, events: 1}, {hosts: 100%}]
+steps: [{hosts: 1, flow: 10%, bake: 2s}, {hosts: 100%}]
 deadlines: {prove: 5s}
 """
 

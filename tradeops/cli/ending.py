@@ -11,7 +11,7 @@ from tradeops.cli.report import NO, YES, Report, Table, age, table
 if TYPE_CHECKING:
     from tradeops.cli.progress import RunProgress
     from tradeops.deploy.ending import Ending, HostEnd
-    from tradeops.deploy.plan import CutoverPlan, HostPlan, Plan
+    from tradeops.deploy.plan import CutoverPlan, HostPlan, Plan, StepPlan
     from tradeops.safety.overlays import Heard
 
 
@@ -84,6 +84,13 @@ def _turns(cutover: CutoverPlan) -> list[str]:
     ]
 
 
+def _bake(step: StepPlan) -> str:
+    """Without events no gate counts any: that is said, as time alone proves nothing (D10)."""
+    if not step.bake_s:
+        return "none"
+    return f"{age(step.bake_s)}, {step.events} events" if step.events else f"{age(step.bake_s)}, no gate: time alone"
+
+
 def _steps(plan: Plan) -> Table:
     rows = [
         (
@@ -91,7 +98,7 @@ def _steps(plan: Plan) -> Table:
             ", ".join(str(wave + 1) for wave in step.waves) or "none",
             f"{len(step.reached)} of {len(plan.hosts)}",
             "all of it" if step.cap_ppm is None else f"{step.cap_ppm / 10_000:g} %",
-            f"{age(step.bake_s)}, {step.events} events" if step.bake_s else "none",
+            _bake(step),
         )
         for step in plan.steps
     ]

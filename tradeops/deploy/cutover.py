@@ -14,7 +14,7 @@ from tradeops.contracts.status import Status
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.deploy.journal import WARM
-from tradeops.deploy.judging import SHADOW, Trial, decide, shadow_spec
+from tradeops.deploy.judging import SHADOW, Trial, decide
 from tradeops.deploy.locks import lease, regain
 from tradeops.deploy.past import Past, note_shadowed
 from tradeops.deploy.phases import GOES
@@ -76,7 +76,8 @@ def _try(crew: Crew, shadow: Shadow) -> None:
     """Under the gate of standbys: what they decide, held against what the slot that trades has done. No decisions are no pass."""
     names = crew.plan_hosts()
     arms = Arms(dict.fromkeys(names, crew.plan.release))
-    decide(crew, Trial(SHADOW, SHADOW, shadow_spec(shadow), arms, shadow.bake, partial(_refuse_fallen, crew, names)))
+    look = partial(_refuse_fallen, crew, names)
+    decide(crew, Trial(SHADOW, SHADOW, shadow.gate, arms, shadow.bake, shadow.decisions, look))
 
 
 def _refuse_fallen(crew: Crew, names: Sequence[str]) -> None:

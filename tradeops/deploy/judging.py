@@ -15,8 +15,7 @@ from tradeops.base.errors import TradeopsError
 from tradeops.contracts.codec import decode
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
-from tradeops.deploy.plan import Plan, StepPlan
-from tradeops.deploy.playbook import Shadow
+from tradeops.deploy.plan import Plan
 from tradeops.deploy.site import GateProgress
 from tradeops.deploy.watching import refuse_odd
 from tradeops.gates.arms import Arms
@@ -45,16 +44,6 @@ class Undecided(Exception):
         self.why = tuple(why)
 
 
-def spec_of(gate: GateSpec, step: StepPlan) -> GateSpec:
-    """The gate of one step: it asks for the step's own events (D10)."""
-    return gate.model_copy(update={"min_exposure": max(step.events, 1)})
-
-
-def shadow_spec(shadow: Shadow) -> GateSpec:
-    """The gate of the standbys: it asks for so many decisions (D10)."""
-    return shadow.gate.model_copy(update={"min_exposure": shadow.decisions})
-
-
 def arms_of(plan: Plan, number: int) -> Arms:
     """Hosts on the release beside those still on what they ran. In the last step nobody is: then the new ones beside those that have
     passed, at the same time and on the same market. A step that brings no new hosts when nobody is left on the old is judged alone.
@@ -70,13 +59,16 @@ def arms_of(plan: Plan, number: int) -> Arms:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a gate is to decide. name: of its evidence.  says: in words.  look: what else must hold meanwhile, raises PhaseFailed."""
+    """What a gate is to decide. name: of its evidence.  says: in words.  bake_s, exposure_min: time and events that it asks for (D10).
+    look: what else must hold meanwhile, raises PhaseFailed.
+    """
 
     name: str
     says: str
     spec: GateSpec
     arms: Arms
     bake_s: float
+    exposure_min: int
     look: Callable[[], None]
 
 
@@ -85,7 +77,7 @@ def judge(crew: Crew, number: int, gate: GateSpec) -> None:
     step = crew.plan.steps[number]
     says = f"step {number + 1} ({step.says})"
     look = partial(refuse_odd, crew, step.reached, judged=True)
-    trial = Trial(str(number), says, spec_of(gate, step), arms_of(crew.plan, number), step.bake_s, look)
+    trial = Trial(str(number), says, gate, arms_of(crew.plan, number), step.bake_s, step.events, look)
     decide(crew, trial)
     phases.smoke(crew, step.reached)
 
@@ -105,7 +97,7 @@ def decide(crew: Crew, trial: Trial) -> None:
 
 def _poll(crew: Crew, trial: Trial) -> Verdict:
     """The last word. Its evidence is kept and drawn; so is that of a bake which a mark, a kill, a person or another session ended."""
-    gate = Gate(trial.spec, trial.arms, bake_s=trial.bake_s, now_s=_now_s(crew))
+    gate = Gate(trial.spec, trial.arms, bake_s=trial.bake_s, exposure_min=trial.exposure_min, now_s=_now_s(crew))
     try:
         verdict = _feed(crew, trial, gate)
     except BaseException:

@@ -47,7 +47,7 @@ class Step(Strict):
     """The release runs on `hosts` when the step is done: counted from the first, or those with a tag besides.
 
     flow: what they may take together of the fleet's flow; left out, all that comes to them.  bake, events: the step has
-    passed when both the time and so many real events are over, and its gate says so (D10).
+    passed when both the time and so many real events are over, and its gate, which counts them, says so (D10).
     """
 
     hosts: Reach
@@ -117,9 +117,9 @@ class Cutover(Strict):
 class Playbook(Strict):
     """The whole document. at_once: hosts replaced together at most (D09), the first of all alone unless that is 100%.
 
-    gate: judges every step that bakes; without one, a bake is time under the smoke checks.  on_fail: of a gate: `back` to
-    what ran before, or `halt`, left to a person.  approvals: by people other than who deploys.  keep: releases kept on each
-    host besides the running and the previous one.  cutover: by two slots that take turns; left out, in place.
+    gate: judges every step that bakes; without one nothing is counted, and a bake is time under the smoke checks alone.  on_fail:
+    of a gate: `back` to what ran before, or `halt`, left to a person.  approvals: by people other than who deploys.  keep: releases
+    kept on each host besides the running and the previous one.  cutover: by two slots that take turns; left out, in place.
     """
 
     schema_: Annotated[Literal["tradeops/playbook/v1"], Field(alias="schema")]
@@ -165,8 +165,10 @@ def _problems(book: Playbook) -> Iterator[tuple[Key, str]]:
             if fraction(step.hosts) < reached:
                 yield ("steps", number, "hosts"), "a step cannot reach fewer hosts than the one before it"
             reached = fraction(step.hosts)
-        if step.bake and not step.events:
-            yield ("steps", number, "events"), "a bake needs a number of real events too: time alone proves nothing (D10)"
+        if problem := _uncounted(step, gated=book.gate is not None):
+            yield ("steps", number, "events"), problem
+    if book.gate and not any(step.bake for step in book.steps):
+        yield ("gate",), "it judges steps that bake, and none does: give a step `bake` and `events`, or every release passes unseen (D10)"
     if book.gate and book.gate.slot != "active":
         yield ("gate", "slot"), "what trades is judged here; a standby is judged under `cutover`"
     if book.cutover and book.cutover.shadow.gate.slot != "standby":
@@ -177,3 +179,14 @@ def _problems(book: Playbook) -> Iterator[tuple[Key, str]]:
     first = book.steps[0]
     if first.bake and (first.flow is None or fraction(first.flow) > CANARY_FLOW_MAX):
         yield ("steps", 0, "flow"), "a canary takes at most 10% of the fleet's flow (D08)"
+
+
+def _uncounted(step: Step, *, gated: bool) -> str:
+    """Why what is asked of the step's bake would not be held to; empty when it is."""
+    if step.events and not gated:
+        return "without a `gate` nobody counts events: add one (`gate: {}`), or leave them out, and the bake is time alone (D10)"
+    if step.events and not step.bake:
+        return "events are counted in a bake, and this step has none: write `bake` too (D10)"
+    if gated and step.bake and not step.events:
+        return "a bake needs a number of real events too: time alone proves nothing (D10)"
+    return ""

@@ -28,8 +28,8 @@ _PLAYBOOK = """\
 schema: tradeops/playbook/v1
 name: activate-quickly
 steps:
-  - {hosts: "1", flow: 10%, bake: 3s, events: 1}
-  - {hosts: 100%, bake: 1s, events: 1}
+  - {hosts: "1", flow: 10%, bake: 3s}
+  - {hosts: 100%, bake: 1s}
 """
 
 

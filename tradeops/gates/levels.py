@@ -13,6 +13,15 @@ from tradeops.gates.samples import Sample
 from tradeops.gates.spec import LevelMetric, LimitMetric
 
 
+def beyond(metric: LimitMetric, host: str, value: float) -> str:
+    """Which side of its hard limit the host's gauge has left; empty when none."""
+    if metric.at_most is not None and value > metric.at_most:
+        return f"{host}: {value:,.6g} is over the hard limit of {metric.at_most:,.6g}"
+    if metric.at_least is not None and value < metric.at_least:
+        return f"{host}: {value:,.6g} is under the hard limit of {metric.at_least:,.6g}"
+    return ""
+
+
 @dataclass
 class Limit:
     """Measure of a hard limit on a gauge of each canary host: one sample beyond it fails, for good."""
@@ -29,14 +38,7 @@ class Limit:
         self._now = {host: samples[host].values[self.metric.gauge] for host in self.arms.canary if host in samples}
         self._control = [samples[host].values[self.metric.gauge] for host in self.arms.control if host in samples]
         for host, value in self._now.items():
-            self._beyond = self._beyond or self._broken(host, value)
-
-    def _broken(self, host: str, value: float) -> str:
-        if self.metric.at_most is not None and value > self.metric.at_most:
-            return f"{host}: {value:,.6g} is over the hard limit of {self.metric.at_most:,.6g}"
-        if self.metric.at_least is not None and value < self.metric.at_least:
-            return f"{host}: {value:,.6g} is under the hard limit of {self.metric.at_least:,.6g}"
-        return ""
+            self._beyond = self._beyond or beyond(self.metric, host, value)
 
     def add(self, closed: Round) -> Line | None:
         """See measures.Measure."""

@@ -113,6 +113,8 @@ class Intake:
         sample = outcome.value
         if sample.release != release:
             raise BadSample(f"it runs {sample.release or 'nothing'}, and not {release}")
+        if self.spec.age and sample.values[self.spec.age] > self.spec.fresh:
+            raise BadSample(f"its process has told nothing for {sample.values[self.spec.age]:.1f} s: it hangs, or is gone")
         if sample.age_s > self.spec.fresh:
             raise BadSample(f"its sample is {sample.age_s:.1f} s old")
         before = self._seen.get(host)

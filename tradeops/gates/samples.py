@@ -23,6 +23,10 @@ class BadSample(Inconclusive):
     """What a host says cannot be judged: a series is missing, twice, not a number, or another host's."""
 
 
+class NotExported(BadSample):
+    """What a host exports has not all that the gate asks for; another reading would not bring it."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One series of one host with its value."""
@@ -132,7 +136,7 @@ def assemble(
     """
     wanted = [row for row in rows if row.name in row_names(spec)]
     if not wanted:
-        raise BadSample("it exports none of the series that the gate asks for")
+        raise NotExported("it exports none of the series that the gate asks for")
     _all_finite(wanted)
     _once_each(wanted)
     if other := {name for row in wanted if (name := row.labels.get(labels[0], "")) != host}:
@@ -141,7 +145,7 @@ def assemble(
     values = _sums(row for row in own if row.name in spec.counters() | spec.gauges())
     histograms = {name: _buckets(name, [row for row in own if row.name == name + _BUCKET]) for name in sorted(spec.histograms())}
     if missing := (spec.counters() | spec.gauges()) - values.keys():
-        raise BadSample(f"it does not export {', '.join(sorted(missing))}")
+        raise NotExported(f"it does not export {', '.join(sorted(missing))}")
     said_age_s = values[spec.age] if spec.age else 0.0
     return Sample(host, release, values[spec.start], taken_s - said_age_s, age_s + said_age_s, values, histograms)
 
@@ -201,7 +205,7 @@ def _buckets(name: str, rows: Sequence[Row]) -> Buckets:
         counts[edge] = counts.get(edge, 0.0) + row.value
     upper = tuple(sorted(counts))
     if not upper or upper[-1] != math.inf:
-        raise BadSample(f"it does not export the histogram {name} whole")
+        raise NotExported(f"it does not export the histogram {name} whole")
     buckets = Buckets(upper, tuple(counts[edge] for edge in upper))
     if list(buckets.counts) != sorted(buckets.counts):
         raise BadSample(f"the buckets of the histogram {name} do not add up")

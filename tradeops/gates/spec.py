@@ -149,10 +149,9 @@ class GateSpec(Strict):
     PASS shows.  every: time between readings.  warm_up: of a process, counted from when it is first seen; not judged.
     fresh: the greatest age of a sample.  persist: bad data for so long is a failure; until then it is inconclusive.
     quiet: without any event of exposure for so long, nothing is promoted.  patience: how long after the bake a verdict
-    is waited for.  min_exposure: signals or requests that the canary must have taken in.  restarts_max: of a canary's
-    process.  start: the gauge with the process's start, whose change tells a restart.  age: the gauge with the age of what
-    the host exports, where there is one.  active: the gauge that is 1 for the slot in force, where a host exports two.
-    slot: which of the two is judged.
+    is waited for.  restarts_max: of a canary's process.  start: the gauge with the process's start, whose change tells a
+    restart.  age: the gauge with the age of what the host exports, where there is one.  active: the gauge that is 1 for the
+    slot in force, where a host exports two.  slot: which of the two is judged.
     undecided: what a plan does with a gate that will not decide at the current rate: refuse it, or go on and be held.
     """
 
@@ -164,7 +163,6 @@ class GateSpec(Strict):
     persist: DurationS = 30.0
     quiet: DurationS = 30.0
     patience: DurationS = 600.0
-    min_exposure: Annotated[int, Field(ge=1)] = 300
     restarts_max: Annotated[int, Field(ge=0)] = 0
     start: Series = PREFIX + Gauge.STARTED_AT_S
     age: Series | None = PREFIX + Gauge.VITALS_AGE_S

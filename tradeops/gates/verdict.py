@@ -25,12 +25,15 @@ ABSOLUTE: Final = "absolute limits alone: there is no control group"
 
 
 class Gate:
-    """One gate of one wave. bake_s: whole data that is asked for.  now_s: one monotonic clock of the caller, in seconds."""
+    """One gate of one wave. bake_s, exposure_min: whole data, and exposure of the canary, that are asked for.  now_s: one monotonic
+    clock of the caller, in seconds.
+    """
 
-    def __init__(self, spec: GateSpec, arms: Arms, *, bake_s: float, now_s: float) -> None:
+    def __init__(self, spec: GateSpec, arms: Arms, *, bake_s: float, exposure_min: int, now_s: float) -> None:
         self._spec = spec
         self._arms = arms
         self._bake_s = bake_s
+        self._exposure_min = exposure_min
         self._start_s = now_s
         self._compared = PEERS if arms.peers else CONTROL if arms.control else ABSOLUTE
         self._intake = Intake(spec, arms)
@@ -103,7 +106,7 @@ class Gate:
             baked_s=self._baked_s,
             bake_s=self._bake_s,
             exposure=self._exposure,
-            exposure_min=self._spec.min_exposure,
+            exposure_min=self._exposure_min,
             needed_s=self._needed_s(evidence),
             metrics=evidence,
             problems=dict(reading.problems),
@@ -128,8 +131,8 @@ class Gate:
             why = [f"no host can be judged: {'; '.join(dict.fromkeys(reading.problems.values()))}"]
         if now_s - self._exposed_s > self._spec.quiet:
             why.append(f"the canary has taken nothing in for {now_s - self._exposed_s:.0f} s")
-        if self._exposure < self._spec.min_exposure:
-            why.append(f"the canary has taken in {self._exposure:g} of the {self._spec.min_exposure} that are asked for")
+        if self._exposure < self._exposure_min:
+            why.append(f"the canary has taken in {self._exposure:g} of the {self._exposure_min} that are asked for")
         why += [f"{one.name}: {one.text}" for one in evidence if one.ruling is Ruling.INCONCLUSIVE]
         if self._baked_s < self._bake_s:
             why.append(f"{self._baked_s:.0f} s of {self._bake_s:.0f} s of whole data")
@@ -144,7 +147,7 @@ class Gate:
         """Until the slowest of all that is asked for; None: it cannot be told."""
         if self._exposure <= 0:
             return None
-        exposure_s = (self._spec.min_exposure - self._exposure) * self._baked_s / self._exposure
+        exposure_s = (self._exposure_min - self._exposure) * self._baked_s / self._exposure
         waits = [one.needed_s for one in evidence if one.ruling is not Ruling.NOT_JUDGED and one.e_value is not None]
         if any(wait is None for wait in waits):
             return None

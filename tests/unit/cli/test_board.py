@@ -150,7 +150,7 @@ def test_it_fits_every_terminal(width: int, height: int) -> None:
 
 def judging(*, control: tuple[str, ...] = ("h2", "h3", "h4"), beside: str = "old", seconds: int = 40) -> GateProgress:
     """What a gate tells of a canary with half as many errors again."""
-    fleet, gate, step = daemons(ARMS), Gate(SPEC, ARMS, bake_s=120.0, now_s=0.0), errors(15, 10)
+    fleet, gate, step = daemons(ARMS), Gate(SPEC, ARMS, bake_s=120.0, exposure_min=300, now_s=0.0), errors(15, 10)
     for second in range(seconds):
         gate.feed(reading(fleet, float(second)), float(second))
         step(second, fleet)

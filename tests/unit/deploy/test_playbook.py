@@ -51,12 +51,20 @@ def test_a_run_keeps_its_playbook_whole(path: Path) -> None:
         ("steps:\n  - {hosts: 1}\n", "x.yml:4", "100%"),
         ("steps:\n  - {hosts: 100%, flow: 50%}\n", "x.yml:4", "never be whole"),
         ("steps:\n  - {hosts: 50%}\n  - {hosts: 10%}\n  - {hosts: 100%}\n", "x.yml:5", "fewer"),
-        ("steps:\n  - {hosts: 1, flow: 5%, bake: 5m}\n  - {hosts: 100%}\n", "x.yml:4", "D10"),
-        ("steps:\n  - {hosts: 1, flow: 11%, bake: 5m, events: 9}\n  - {hosts: 100%}\n", "x.yml:4", "D08"),
-        ("steps:\n  - {hosts: 1, bake: 5m, events: 9}\n  - {hosts: 100%}\n", "x.yml:4", "D08"),
+        ("gate: {}\nsteps:\n  - {hosts: 1, flow: 5%, bake: 5m}\n  - {hosts: 100%}\n", "x.yml:5", "D10"),
+        ("steps:\n  - {hosts: 1, flow: 5%, bake: 5m, events: 9}\n  - {hosts: 100%}\n", "x.yml:4", "nobody counts"),
+        (
+            "gate: {}\nsteps:\n  - {hosts: 1, flow: 5%, bake: 5m, events: 9}\n  - {hosts: 100%, events: 9}\n",
+            "x.yml:6",
+            "this step has none",
+        ),
+        ("gate: {}\nsteps:\n  - {hosts: 1}\n  - {hosts: 100%}\n", "x.yml:3", "none does"),
+        ("gate: {min_exposure: 300}\n", "x.yml:3", "min_exposure"),
+        ("steps:\n  - {hosts: 1, flow: 11%, bake: 5m}\n  - {hosts: 100%}\n", "x.yml:4", "D08"),
+        ("steps:\n  - {hosts: 1, bake: 5m}\n  - {hosts: 100%}\n", "x.yml:4", "D08"),
         ("steps:\n  - {hosts: 0%}\n  - {hosts: 100%}\n", "x.yml:4", "no share"),
         ("steps:\n  - {hosts: true}\n", "x.yml:4", "hosts"),
-        ("gate: {slot: standby}\n", "x.yml:3", "judged under"),
+        ("gate: {slot: standby}\nsteps:\n  - {hosts: 1, flow: 5%, bake: 5m, events: 9}\n  - {hosts: 100%}\n", "x.yml:3", "judged under"),
         ("cutover:\n  shadow:\n    gate: {}\n", "x.yml:5", "slot: standby"),
         ("lease: 30s\ncutover: {}\n", "x.yml:3", "too short for a cutover"),
         ("stepz: []\n", "x.yml:3", "stepz"),
@@ -65,7 +73,7 @@ def test_a_run_keeps_its_playbook_whole(path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_line(tmp_path: Path, text: str, where: str, what: str) -> None:
-    """D08, D10: a canary that takes too much, or a bake by time alone, is no playbook."""
+    """D08, D10: a canary that takes too much, or events and gates that nobody would hold it to, is no playbook."""
     with pytest.raises(ConfigError) as caught:
         load_playbook(write(tmp_path, text))
     assert where in str(caught.value.where)

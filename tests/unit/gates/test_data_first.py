@@ -256,7 +256,7 @@ FAULTS = st.sampled_from([_silent, _unread, _other_release, _stale, _backwards, 
 @given(st.lists(st.one_of(st.none(), FAULTS), min_size=4, max_size=20), st.integers(1, 200))
 def test_no_sequence_with_missing_canary_data_ever_passes(faults: list[Spoil | None], signals: int) -> None:
     """PASS is given on a good reading of the canary alone, and at least one before it: whatever came before, between and after."""  # D11
-    fleet, gate = daemons(), Gate(spec(min_exposure=1, metrics=ERRORS), ARMS, bake_s=2.0, now_s=0.0)
+    fleet, gate = daemons(), Gate(spec(metrics=ERRORS), ARMS, bake_s=2.0, exposure_min=1, now_s=0.0)
     good = 0
     for second, fault in enumerate(faults):
         outcomes = reading(fleet, float(second))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from tests.support.gaterun import healthy, spec
 from tests.support.gates import HOSTS, LATENCY, OLD, Daemon, reading
-from tradeops.base.errors import UsageError
-from tradeops.contracts.metrics import PREFIX, Counter
+from tradeops.base.errors import PreflightFailed, TradeopsError, Unreachable, UsageError
+from tradeops.contracts.metrics import PREFIX, Counter, Gauge
 from tradeops.deploy.playbook import Shadow
-from tradeops.fleet.outcome import Failed
-from tradeops.gates.estimate import Estimate, estimate, of_live
+from tradeops.fleet.outcome import Done, Failed
+from tradeops.gates.estimate import Asked, Estimate, estimate, of_live
 from tradeops.gates.past import Past
-from tradeops.gates.samples import BadSample
+from tradeops.gates.samples import BadSample, NotExported
 from tradeops.gates.spec import GateSpec
 
 DECISIONS = PREFIX + Counter.DECISIONS
@@ -35,8 +35,17 @@ def observed(gate_spec: GateSpec, *, signals: float = 50, seconds: int = 60) -> 
     return past
 
 
-def of(gate_spec: GateSpec, past: Past, *, share: float = 1 / 8, beside: float | None = None, bake_s: float = 300.0) -> Estimate:
-    return estimate(gate_spec, past, share=share, beside=1 - share if beside is None else beside, bake_s=bake_s)
+def of(
+    gate_spec: GateSpec,
+    past: Past,
+    *,
+    share: float = 1 / 8,
+    beside: float | None = None,
+    bake_s: float = 300.0,
+    exposure_min: int = 300,
+    canary: Sequence[str] = HOSTS[:1],
+) -> Estimate:
+    return estimate(gate_spec, past, Asked(canary, share, 1 - share if beside is None else beside, bake_s, exposure_min))
 
 
 def test_a_gate_that_decides_says_when() -> None:
@@ -80,10 +89,34 @@ def test_without_a_control_group_only_limits_are_reckoned() -> None:
 def test_a_metric_that_no_host_exports_is_an_error() -> None:
     """flagger#892, before anything is touched."""
     past = Past(spec(), dict.fromkeys(HOSTS, OLD))
-    past.feed({host: Failed(BadSample("it does not export tradeops_nonsense_total")) for host in HOSTS}, 0.0)
-    with pytest.raises(UsageError, match="cannot be judged: host-1: it does not export tradeops_nonsense_total; host-2:") as caught:
+    past.feed({host: Failed(NotExported("it does not export tradeops_nonsense_total")) for host in HOSTS}, 0.0)
+    with pytest.raises(UsageError, match=r"cannot be judged: host-1, host-2, .*: it does not export tradeops_nonsense_total$") as caught:
         of(spec(), past)
     assert caught.value.holds == "nothing was touched"
+
+
+@pytest.mark.parametrize(
+    ("failed", "hosts", "said"),
+    [
+        (Unreachable("Prometheus does not answer: refused"), HOSTS, "Prometheus does not answer: refused"),
+        (BadSample("its series do not say which release they are of"), HOSTS[2:3], "host-3: its series do not say"),
+        (None, HOSTS[2:3], "host-3: its process has told nothing for 13.8 s: it hangs, or is gone"),
+    ],
+)
+def test_what_cannot_be_read_now_is_no_mistake_in_the_playbook(failed: TradeopsError | None, hosts: Sequence[str], said: str) -> None:
+    """A trader that hangs, a Prometheus that is down: the hosts are not ready, whatever the playbook says of gates that do not decide."""
+    gate_spec = spec(undecided="hold")
+    past = Past(gate_spec, dict.fromkeys(HOSTS, OLD))
+    frozen = {host: Daemon(host, OLD).sample(0.0, age_s=13.8) for host in hosts}
+    past.feed(
+        reading({host: Daemon(host, OLD) for host in HOSTS}, 0.0)
+        | {host: Done(frozen[host]) if failed is None else Failed(failed) for host in hosts},
+        0.0,
+    )
+    with pytest.raises(PreflightFailed, match="cannot be read now") as caught:
+        of(gate_spec, past)
+    assert said in caught.value.what
+    assert caught.value.where == ", ".join(hosts)
 
 
 def test_one_reading_is_no_rate() -> None:
@@ -125,10 +158,10 @@ def beside(**fields: object) -> GateSpec:
 
 def test_a_standby_is_reckoned_by_the_decisions_of_what_trades() -> None:
     """D10: each of them is one that the standby makes too, and is held against; as much as is asked of it, and what its limits need."""
-    live = of_live(beside(min_exposure=3000))
+    live = of_live(beside())
     assert (live.slot, live.exposure) == ("active", DECISIONS)
     assert DECISIONS in live.counters() and PREFIX + Counter.DECISIONS_COMPARED not in live.counters()
-    found = of(live, observed(live, signals=1), share=1.0, beside=0.0)
+    found = of(live, observed(live, signals=1), share=1.0, beside=0.0, exposure_min=3000)
     assert found.seconds == pytest.approx(3000 / 8, rel=0.05)
     assert found.problems == ()
     assert {one.name: one.needed is not None for one in found.metrics} == {"decisions_different": True, "error_rate": True}
@@ -139,6 +172,20 @@ def test_a_standby_that_would_decide_nothing_is_a_mistake_in_the_plan() -> None:
     live = of_live(beside())
     with pytest.raises(UsageError, match=f"nothing is taken in now: {DECISIONS} does not rise"):
         of(live, observed(live, signals=0), share=1.0, beside=0.0)
-    slow = of_live(beside(min_exposure=100_000))
     with pytest.raises(UsageError, match="it needs 12,500 s, and has 900 s"):
-        of(slow, observed(slow, signals=1), share=1.0, beside=0.0)
+        of(live, observed(live, signals=1), share=1.0, beside=0.0, exposure_min=100_000)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [({"at_least": 1e9}, "pnl: host-1: 0 is under the hard limit of 1e+09"), ({"at_most": -1.0}, "over")]
+)
+def test_a_hard_limit_that_is_broken_before_anything_changes_is_a_mistake_in_the_plan(limit: dict[str, float], said: str) -> None:
+    """Its first sample would fail the gate and reject a release for what the fleet did before it; asked of the canary's hosts alone."""
+    metrics = {"error_rate": ERRORS, "pnl": {"kind": "limit", "gauge": PREFIX + Gauge.PNL, **limit}}
+    refusing, holding = spec(metrics=metrics), spec(metrics=metrics, undecided="hold")
+    past = observed(refusing)
+    with pytest.raises(UsageError, match="will not decide") as caught:
+        of(refusing, past)
+    assert said in caught.value.what and "the gate would fail" in caught.value.what
+    assert any(said in problem for problem in of(holding, past).problems)
+    assert of(refusing, past, canary=()).problems == ()

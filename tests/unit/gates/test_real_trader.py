@@ -35,7 +35,7 @@ def test_a_real_trader_is_sampled_whole_and_judged(tmp_path: Path) -> None:
         assert errors(first) == {}
         release = values(first)[HOST].release
         now_s = clock.monotonic_ns() / NS_PER_S
-        past, gate = Past(spec, {HOST: release}), Gate(spec, Arms({HOST: release}), bake_s=0.5, now_s=now_s)
+        past, gate = Past(spec, {HOST: release}), Gate(spec, Arms({HOST: release}), bake_s=0.5, exposure_min=300, now_s=now_s)
 
         def judged() -> float:
             reading, now_s = source.read(hosts, deadline_s=5), clock.monotonic_ns() / NS_PER_S

@@ -19,7 +19,7 @@ from tradeops.gates.verdict import Gate
 
 def traced(step: Step, title: str, *, arms: Arms = ARMS, seconds: int = 130) -> Trace:
     """The trace of a gate, as it is kept with the run and read back."""
-    fleet, gate = daemons(arms), Gate(SPEC, arms, bake_s=120.0, now_s=0.0)
+    fleet, gate = daemons(arms), Gate(SPEC, arms, bake_s=120.0, exposure_min=300, now_s=0.0)
     for second in range(seconds):
         gate.feed(reading(fleet, float(second)), float(second))
         step(second, fleet)
@@ -45,7 +45,7 @@ def test_a_page_shows_each_gate_with_its_words_and_lines() -> None:
 
 def test_what_is_not_known_is_not_made_up() -> None:
     """A gate that has hardly begun, with a host that does not answer; a run without any gate."""
-    fleet, gate = daemons(), Gate(SPEC, ARMS, bake_s=120.0, now_s=0.0)
+    fleet, gate = daemons(), Gate(SPEC, ARMS, bake_s=120.0, exposure_min=300, now_s=0.0)
     for second in range(4):
         gate.feed(reading(fleet, float(second), without=["host-3"] if second == 3 else []), float(second))
     trace = gate.trace("wave 1")

@@ -20,7 +20,6 @@ fresh: 20s
 persist: 1m
 quiet: 2m
 patience: 30m
-min_exposure: 1000
 restarts_max: 1
 start: process_start_time_seconds
 age: null

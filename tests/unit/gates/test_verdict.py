@@ -185,7 +185,7 @@ def test_what_was_counted_before_the_bake_is_not_in_its_window() -> None:
     fleet = daemons()
     for daemon in fleet.values():
         daemon.count(signals=1e6)
-    gate = Gate(SPEC, ARMS, bake_s=0.0, now_s=0.0)
+    gate = Gate(SPEC, ARMS, bake_s=0.0, exposure_min=300, now_s=0.0)
     for second in range(3):
         verdict = gate.feed(reading(fleet, float(second)), float(second))
     assert verdict.exposure == 0
@@ -194,7 +194,7 @@ def test_what_was_counted_before_the_bake_is_not_in_its_window() -> None:
 
 def test_the_outlook_says_how_much_is_still_needed() -> None:
     """Exposure and seconds until PASS at the current rate, and bounds that narrow; close to what it then takes."""
-    fleet, gate = daemons(), Gate(SPEC, ARMS, bake_s=10.0, now_s=0.0)
+    fleet, gate = daemons(), Gate(SPEC, ARMS, bake_s=10.0, exposure_min=300, now_s=0.0)
     step = errors(2, 2)
     first: Verdict | None = None
     for second in range(900):
@@ -217,7 +217,7 @@ def test_the_outlook_says_how_much_is_still_needed() -> None:
 
 def test_the_last_word_has_its_bounds_without_being_asked_for_them() -> None:
     """What is kept and told is whole, whichever reading it fell on."""
-    fleet, gate = daemons(), Gate(SPEC, ARMS, bake_s=10.0, now_s=0.0)
+    fleet, gate = daemons(), Gate(SPEC, ARMS, bake_s=10.0, exposure_min=300, now_s=0.0)
     step = errors(8, 2)
     for second in range(900):
         verdict = gate.feed(reading(fleet, float(second)), float(second), outlook=False)
@@ -241,7 +241,7 @@ def test_a_histogram_that_ends_below_the_limit_never_passes() -> None:
 
 def test_pass_is_given_on_a_round_and_never_between_two() -> None:
     """What held it back at the last whole round is over on the canary, while the control has no newer samples yet."""
-    fleet, gate = daemons(), Gate(SPEC, ARMS, bake_s=90.0, now_s=0.0)
+    fleet, gate = daemons(), Gate(SPEC, ARMS, bake_s=90.0, exposure_min=300, now_s=0.0)
     for second in range(91):
         fleet[HOST].gauges[PREFIX + Gauge.GROSS_NOTIONAL] = 50_000.0 if second == 90 else 0.0
         held = gate.feed(reading(fleet, float(second)), float(second))
@@ -256,7 +256,7 @@ def test_pass_is_given_on_a_round_and_never_between_two() -> None:
 
 def test_no_evidence_at_all_has_no_outlook() -> None:
     """Nothing is made up."""
-    gate = Gate(SPEC, ARMS, bake_s=10.0, now_s=0.0)
+    gate = Gate(SPEC, ARMS, bake_s=10.0, exposure_min=300, now_s=0.0)
     assert gate.trace("a canary") is None
     verdict = gate.feed({}, 1.0)
     assert of(verdict, "error_rate").needed is None
