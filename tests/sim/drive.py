@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tests.sim.samples import SHADOW, SPEC
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, TradeopsError
+from tradeops.contracts.status import MarkKind
 from tradeops.deploy.deploy import deploy, plan
 from tradeops.deploy.ending import Ending
 from tradeops.deploy.journal import Journal, list_runs
@@ -103,3 +104,7 @@ def assert_truth(world: World, code: ExitCode, ending: Ending | None, old: str, 
         assert end.release in (None, truth[name].runs()), (name, end)
     if code == ExitCode.MIXED:
         assert any(end.problem for end in told.values())
+    if code in (ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK):
+        for name, end in told.items():
+            halts = truth[name].marks and all(mark.kind is MarkKind.HALT and not mark.run for mark in truth[name].marks)
+            assert not halts or f"`tradeops resume --host {name} " in end.state, (name, end)

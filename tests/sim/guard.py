@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tradeops.base.clock import VirtualClock
 from tradeops.contracts.directive import NEEDS, RISK_REDUCING, SPEAKS, Directive
 from tradeops.contracts.envelope import Envelope
-from tradeops.contracts.status import Mark
+from tradeops.contracts.status import Mark, MarkKind
 from tradeops.guard import marks
 from tradeops.guard.admit import Refusal
 from tradeops.guard.adoption import KEPT_NS_MAX
@@ -54,6 +54,10 @@ class SimGuard:
     def mark(self, mark: Mark) -> None:
         """A mark from elsewhere: a person, a control that tripped."""
         self.state = replace(self.at(), marks=(*self.state.marks, mark))
+
+    def trip(self, control: str, measured: str) -> None:
+        """A control halts the host."""
+        self.state = marks.trip(self.at(), MarkKind.HALT, control, measured, self.now())
 
     def clear(self) -> None:
         """As after a permit."""

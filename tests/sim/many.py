@@ -9,7 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from tests.sim.drive import ADOPTING, BLUE_GREEN, ROLLING, assert_truth, try_abort, try_deploy, try_resume
-from tests.sim.mishaps import DATA, LASTING, LOST, blind, come_back, cut_off, damage, reboot, replace_by_image, trip
+from tests.sim.host import SimHost
+from tests.sim.mishaps import (
+    DATA,
+    LASTING,
+    LOST,
+    blind,
+    come_back,
+    crash,
+    cut_off,
+    damage,
+    halted_by_hand,
+    reboot,
+    replace_by_image,
+    trip,
+)
 from tests.sim.samples import SIGNALS_PER_S, SPEC
 from tests.sim.world import OperatorDied, World
 from tradeops.base.clock import NS_PER_S
@@ -28,7 +42,7 @@ PHASES = ("lock", "stage", "drain", "stop", "switch", "start", "prove", "smoke",
 TURNS = ("prove-standby", "smoke-standby", "gate", "cutover", "cutover", "stand-down", "warm", "end-standby")
 """Further ones where two slots take turns."""
 KINDS = ("lasting", "lasting", "lasting", "lost", "lost", "die", "die", "die", "reboot", "twin", "second", "abort", "kill", "latch")
-HOST_KINDS = ("trip", "tampered", "damage", "cut-off", "image")
+HOST_KINDS = ("trip", "tampered", "damage", "cut-off", "image", "crash", "halt")
 GOOD = {ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK}
 OPEN = {ExitCode.INCONCLUSIVE, ExitCode.MIXED, ExitCode.KILLED}
 
@@ -37,7 +51,8 @@ class Trial:
     """A fleet of three to five hosts on release 1, a plan of what goes wrong, and a deploy of release 2.
 
     moved: processes may have ended, or others begun, without this run's doing.  anew: a host knows nothing of any fence, and may
-    have to be taken up twice until its own is higher than what its guard has heard from the run.
+    have to be taken up twice until its own is higher than what its guard has heard from the run.  halted: the release was, on a host
+    of it under its gate.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -53,7 +68,7 @@ class Trial:
         self.world.pids = self.world.pids_now()
         self.book = dice.choices((GATED, BLUE_GREEN, ADOPTING, ROLLING), (30, 8, 7, 55))[0]
         self.phases = (*PHASES, *TURNS) if self.book.cutover else PHASES
-        self.moved = self.anew = False
+        self.moved = self.anew = self.halted = False
         self.out = self._leave_out() if dice.random() < 0.03 else None
         self.world.ledger.on_verdict = self._judged
         for _ in range(dice.choice((0, 1, 1, 1, 2, 3))):
@@ -81,7 +96,7 @@ class Trial:
         if kind == "lost":
             return partial(host.faults.add, self.dice.choice(LOST))
         self.anew |= kind == "image"
-        self.moved |= kind in ("reboot", "twin", "second", "abort", "cut-off", "image")
+        self.moved |= kind in ("reboot", "twin", "second", "abort", "cut-off", "image", "crash")
         acts: dict[str, Callable[[], object]] = {
             "die": self.world.die,
             "reboot": partial(reboot, host),
@@ -90,7 +105,9 @@ class Trial:
             "second": partial(try_deploy, self.world, self.world.new),
             "kill": partial(self._kill, latched=False),
             "latch": partial(self._kill, latched=True),
-            "trip": partial(trip, host),
+            "trip": partial(self._halt, host, trip),
+            "crash": partial(self._halt, host, crash),
+            "halt": partial(self._halt, host, halted_by_hand),
             "tampered": partial(host.tampered, self.world.old),
             "damage": partial(damage, host),
             "cut-off": partial(cut_off, host),
@@ -98,6 +115,10 @@ class Trial:
         }
         act = acts[kind]
         return lambda: (act(), None)[1]
+
+    def _halt(self, host: SimHost, act: Callable[[SimHost], None]) -> None:
+        self.halted |= self.world.ledger.rows[-1] == ("gate", "intent") and host.runs() == self.world.new
+        act(host)
 
     def _other(self, take_up: Callable[[World], object]) -> None:
         """Somebody takes the run up while this session stands still."""
@@ -144,6 +165,7 @@ class Trial:
         pids = world.pids_now() if self.moved or out else world.pids  # processes that ended without the run's doing
         assert_truth(world, code, ending, world.old, world.new, pids)
         assert not (out and code in GOOD), "a fleet is called proved with a host left out"
+        assert not (self.halted and code == ExitCode.PROVED), "a release passed its gate halted"
         if ending and not ending.final:
             return
         for host in (world.truth[name] for name in out):

@@ -77,4 +77,17 @@ def replace_by_image(host: SimHost, release: str) -> None:
 
 def trip(host: SimHost) -> None:
     """A control of its own halts it."""
-    host.guard.mark(Mark(MarkKind.HALT, f"trip-{host.clock.wall_ns()}", "reconciliation", "position ABC: trader 1, drop copy 2", 0))
+    host.guard.trip("reconciliation", "position ABC: trader 1, drop copy 2")
+
+
+def crash(host: SimHost) -> None:
+    """Its trader dies, and nothing starts it again: a guard that sees it trade halts it."""
+    process, trades = host.process, host.guard.trades()
+    host.slot.process = None
+    if process and trades:
+        host.guard.trip("trader-dead", f"process {process.pid} is gone")
+
+
+def halted_by_hand(host: SimHost) -> None:
+    """A person halts it."""
+    host.guard.mark(Mark(MarkKind.HALT, "halt-1", "operator-2", "the venue called", host.clock.wall_ns()))

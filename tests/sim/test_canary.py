@@ -165,11 +165,17 @@ def test_a_canary_may_trade_on_for_a_while(world: World) -> None:
 
 
 def test_no_verdict_may_mean_back(world: World) -> None:
-    """Exit 4, all on the old release."""
+    """D10: exit 11, all on the old release; want of data rejects nothing, and the release is deployed again when there is some."""
     world.when("gate", partial(world.truth["h1"].faults.add, "quiet"))
     code, ending = try_deploy(world, world.new, after("back"))
-    assert code == ExitCode.ROLLED_BACK, ending
-    assert {host.runs() for host in world.truth.values()} == {world.old}
+    assert code == ExitCode.BROUGHT_BACK and ending, ending
+    assert_truth(world, code, ending, world.old, world.new, world.pids)
+    assert ending.title == "no verdict on h1; the fleet is proved on what it ran before"
+    assert set(ending.causes) == {"h1"} and "taken" in ending.causes["h1"]
+    assert world.site().quarantine.find(world.new) is None
+    world.truth["h1"].faults.clear()
+    world.clock.sleep_s(60)
+    assert try_deploy(world, world.new, CANARY)[0] == ExitCode.PROVED
 
 
 @pytest.mark.parametrize("fault", ["no_data", "stale", "went_back", "guard_hang"])

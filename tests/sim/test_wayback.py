@@ -120,8 +120,8 @@ def test_a_host_that_was_halted_keeps_no_other_from_taking_over_again(world: Wor
 
     world.when("warm", tripped)
     code, ending = try_deploy(world, world.new, BLUE_GREEN)
-    assert code == ExitCode.MIXED, ending
+    assert code == ExitCode.BROUGHT_BACK, ending
     assert_truth(world, code, ending, world.old, world.new, world.pids)
-    assert ending and [end.host for end in ending.hosts if end.problem] == ["h2"]
+    assert ending and [end.host for end in ending.hosts if "halted by reconciliation" in end.state] == ["h2"]
     assert {host.runs() for host in world.truth.values()} == {world.old}
     assert [name for name, host in world.truth.items() if not host.trading()] == ["h2"]

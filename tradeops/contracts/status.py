@@ -25,6 +25,11 @@ class MarkKind(StrEnum):
     STANDBY = "standby"
 
 
+def trip_id(control: str, wall_ns: int) -> str:
+    """Of the mark that a control sets."""
+    return f"{control}-{wall_ns}"
+
+
 class Mark(msgspec.Struct, frozen=True):
     """One reason not to trade. by: person, run, or the control that tripped with its measured value.
 
@@ -40,6 +45,11 @@ class Mark(msgspec.Struct, frozen=True):
     run: str | None = None
     scope: Scope = Scope()
     keeps_orders: bool = False
+
+    @property
+    def tripped(self) -> bool:
+        """Whether a control of the host's own set it, and no person and no run: such marks are named after control and time."""
+        return self.id == trip_id(self.by, self.since_wall_ns)
 
 
 class OpenOrder(msgspec.Struct, frozen=True, array_like=True):

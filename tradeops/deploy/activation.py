@@ -113,7 +113,7 @@ def require_exercised(crew: Crew, step: StepPlan) -> None:
         off = {name: gone for name, status in found.items() if (gone := _not_in_force(status, crew.plan.turns_on))}
         _tell(crew, EXERCISE, step.reached, {name: TradeopsError(f"{gone} is off here", where=name) for name, gone in off.items()})
         if idle := unexercised(found, crew.plan.turns_on):
-            raise Undecided([f"nothing went down the path of {', '.join(idle)}"])
+            raise Undecided([f"nothing went down the path of {', '.join(idle)}"], step.reached)
 
 
 def _tell(crew: Crew, phase: str, names: Sequence[str], failures: Mapping[str, TradeopsError]) -> None:

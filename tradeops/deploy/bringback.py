@@ -21,7 +21,7 @@ def bring_back(crew: Crew, condemned: Collection[str]) -> dict[str, TradeopsErro
     condemned: hosts on which what the run brought must not trade another moment.
 
     Goes on past the failure of one host; a host that is not proved, or whose orders were not seen to be gone, stays
-    halted. Raises KillArrived, Ousted.
+    halted. One that is proved, and halted by others than the run, is back: who set that mark ends it. Raises KillArrived, Ousted.
     """
     regain(crew)
     left: dict[str, TradeopsError] = {}
@@ -66,7 +66,7 @@ def _go_back(crew: Crew, names: Sequence[str], old: str | None, left: dict[str, 
         _clear_proofs(crew, linked)
         return
     started = attempt(left, lambda some: phases.start(crew, some), linked)
-    attempt(left, lambda some: phases.prove(crew, some, crew.expected_before), started)
+    attempt(left, lambda some: phases.prove_back(crew, some), started)
 
 
 def _clear_proofs(crew: Crew, names: Sequence[str]) -> None:
@@ -76,4 +76,4 @@ def _clear_proofs(crew: Crew, names: Sequence[str]) -> None:
 
 
 def _prove_untouched(crew: Crew, names: Sequence[str], left: dict[str, TradeopsError]) -> None:
-    attempt(left, lambda some: phases.prove(crew, some, crew.expected_before), [name for name in names if crew.plan.part(name).old])
+    attempt(left, lambda some: phases.prove_back(crew, some), [name for name in names if crew.plan.part(name).old])

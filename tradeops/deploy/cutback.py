@@ -40,7 +40,7 @@ def cut_back(crew: Crew, condemned: Collection[str], left: dict[str, TradeopsErr
     attempt(left, partial(stand_down, crew), [name for name in refused if name not in condemned])
     _hand_back(crew, [name for name in over if name not in left], CANCEL if condemned else crew.plan.orders(), left)
     _empty(crew, [name for name, state in crew.states.items() if state.beside and name not in left], left)
-    attempt(left, lambda names: phases.prove(crew, names, crew.expected_before), [name for name in crew.plan_hosts() if name not in left])
+    attempt(left, partial(phases.prove_back, crew), [name for name in crew.plan_hosts() if name not in left])
 
 
 def _hand_back(crew: Crew, names: Sequence[str], orders: str, left: dict[str, TradeopsError]) -> None:

@@ -80,7 +80,7 @@ def _try(crew: Crew, shadow: Shadow) -> None:
     decide(crew, Trial(SHADOW, SHADOW, shadow.gate, arms, shadow.bake, shadow.decisions, look))
 
 
-def _refuse_fallen(crew: Crew, names: Sequence[str]) -> None:
+def _refuse_fallen(crew: Crew, names: Sequence[str]) -> tuple[()]:
     """Raises PhaseFailed when a standby is gone or another than the run's."""
     fallen = {}
     for name, status in values(phases.statuses(crew, names)).items():
@@ -89,6 +89,7 @@ def _refuse_fallen(crew: Crew, names: Sequence[str]) -> None:
             fallen[name] = TradeopsError(f"no standby of the release lives in slot {crew.plan.part(name).slot}", where=name)
     if fallen:
         raise PhaseFailed(SHADOW, fallen)
+    return ()
 
 
 def take_over(crew: Crew, wave: Sequence[str], cap_ppm: int | None) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from tradeops.base.errors import ExitCode, LockHeld, TradeopsError
 from tradeops.contracts.agent import Code
-from tradeops.contracts.status import MarkKind
+from tradeops.contracts.status import Mark, MarkKind, Status
 from tradeops.deploy.activation import PARITY
 from tradeops.deploy.crew import Crew, KillArrived, Ousted, PhaseFailed
 from tradeops.deploy.journal import END, OWN
-from tradeops.deploy.judging import GATE, Undecided
+from tradeops.deploy.judging import GATE, NO_VERDICT, Undecided
 from tradeops.deploy.leftout import strike_waiting
 from tradeops.deploy.phases import statuses
 from tradeops.fleet.outcome import values
@@ -20,6 +20,11 @@ _OF_A_FLEET = (ExitCode.PROVED, ExitCode.ROLLED_BACK, ExitCode.BROUGHT_BACK)
 """What says something of every host."""
 _ONE_PERSON = {MarkKind.HALT, MarkKind.HOLD}
 """Marks that one person lifts."""
+_AFTER = {
+    ExitCode.ROLLED_BACK: "mend the release, build it under a new number",
+    ExitCode.BROUGHT_BACK: "mend what is named, then deploy again",
+}
+"""What to do after a fleet was brought back."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ class Setback:
         """What failed, and where."""
         if self.code is ExitCode.PROVED:
             return "the run was aborted"
-        return f"{self.phase} failed on {', '.join(self.causes)}"
+        said = self.phase if self.phase == NO_VERDICT else f"{self.phase} failed"
+        return f"{said} on {', '.join(self.causes)}"
 
     def reason(self) -> str:
         """The same with what each cause was: for a gate, the metric."""
@@ -125,11 +131,14 @@ def taken_back(crew: Crew, setback: Setback, left: Mapping[str, TradeopsError]) 
         after = f"`tradeops verify`, then `tradeops runs abort {crew.run}`"
         causes = setback.causes | {name: error.what for name, error in left.items()}
         return Ending(crew.run, ExitCode.MIXED, title, host_ends(crew, left), after, causes)
+    ends = host_ends(crew, {})
+    halted = sum(end.release is not None and end.trading is False for end in ends)
+    more = f"; {halted} may not trade" if halted else ""
     if setback.code is ExitCode.PROVED:
         title, after = "the run is undone; every host is proved on what it ran before", ""
     else:
-        title, after = f"{setback.words()}; the fleet is proved on what it ran before", "mend the release, build it under a new number"
-    return Ending(crew.run, setback.code, title, host_ends(crew, {}), after, setback.causes)
+        title, after = f"{setback.words()}; the fleet is proved on what it ran before", _AFTER[setback.code]
+    return Ending(crew.run, setback.code, title + more, ends, after, setback.causes)
 
 
 def _unproved(crew: Crew) -> dict[str, TradeopsError]:
@@ -222,16 +231,26 @@ def beside_excluded(crew: Crew, end: Ending) -> Ending:
 
 def host_ends(crew: Crew, left: Mapping[str, TradeopsError]) -> tuple[HostEnd, ...]:
     """Every host's end, the odd ones first."""
-    trading = _trading(crew)
-    ends = [_host_end(crew, name, left.get(name), trading[name]) for name in crew.plan_hosts()]
+    seen = values(statuses(crew, crew.plan_hosts()))
+    ends = [_host_end(crew, name, left.get(name), seen.get(name)) for name in crew.plan_hosts()]
     return tuple(sorted(ends, key=lambda end: (not end.problem, end.host)))
 
 
-def _host_end(crew: Crew, name: str, problem: TradeopsError | None, trading: bool | None) -> HostEnd:
+def _host_end(crew: Crew, name: str, problem: TradeopsError | None, status: Status | None) -> HostEnd:
+    trading = status.trading if status else None
     if problem is not None:
         return HostEnd(name, _worded("not proved", trading), None, trading, problem.what)
     proved = crew.states[name].proved
-    return HostEnd(name, _worded("proved" if proved else "nothing runs", trading), proved, trading)
+    ends = _resumed_by(name, status.marks) if proved and status else ""
+    return HostEnd(name, _worded("proved" if proved else "nothing runs", trading) + ends, proved, trading)
+
+
+def _resumed_by(name: str, marks: Sequence[Mark]) -> str:
+    """Whose halts keep a host from trading, and what ends them, where one person may and no run does."""
+    whole = [mark for mark in marks if mark.scope.everything()]
+    if not whole or any(mark.kind is not MarkKind.HALT or mark.run for mark in whole):
+        return ""
+    return f" by {', '.join(dict.fromkeys(mark.by for mark in whole))}: `tradeops resume --host {name} --reason TEXT`"
 
 
 def _as_seen(crew: Crew) -> tuple[HostEnd, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.deploy.plan import Plan
 from tradeops.deploy.site import GateProgress
-from tradeops.deploy.watching import refuse_odd
+from tradeops.deploy.watching import look_under_gate
 from tradeops.gates.arms import Arms
 from tradeops.gates.evidence import Ruling, Trace, Verdict
 from tradeops.gates.report import report
@@ -25,6 +25,7 @@ from tradeops.gates.spec import GateSpec
 from tradeops.gates.verdict import Gate
 
 GATE = "gate"
+NO_VERDICT = "no verdict"
 VERDICT = "verdict"
 SHADOW = "shadow"
 _TRACE_BYTES_MAX = 64 << 20
@@ -37,11 +38,12 @@ _KEEP_S = 60.0
 
 
 class Undecided(Exception):
-    """A gate came to no verdict: no data is never a pass. why: in words, the weightiest first."""
+    """A gate came to no verdict: no data is never a pass. why: in words, the weightiest first.  hosts: on which it was asked for."""
 
-    def __init__(self, why: Sequence[str]) -> None:
+    def __init__(self, why: Sequence[str], hosts: Iterable[str]) -> None:
         super().__init__("; ".join(why))
         self.why = tuple(why)
+        self.hosts = tuple(hosts)
 
 
 def arms_of(plan: Plan, number: int) -> Arms:
@@ -60,7 +62,7 @@ def arms_of(plan: Plan, number: int) -> Arms:
 @dataclass(frozen=True)
 class Trial:
     """What a gate is to decide. name: of its evidence.  says: in words.  bake_s, exposure_min: time and events that it asks for (D10).
-    look: what else must hold meanwhile, raises PhaseFailed.
+    look: what else speaks against the release meanwhile, in words; raises PhaseFailed for what is no verdict on it.
     """
 
     name: str
@@ -69,14 +71,14 @@ class Trial:
     arms: Arms
     bake_s: float
     exposure_min: int
-    look: Callable[[], None]
+    look: Callable[[], Sequence[str]]
 
 
 def judge(crew: Crew, number: int, gate: GateSpec) -> None:
     """Poll until the verdict on a step is final: returns on PASS. Raises as `decide`."""
     step = crew.plan.steps[number]
     says = f"step {number + 1} ({step.says})"
-    look = partial(refuse_odd, crew, step.reached, judged=True)
+    look = partial(look_under_gate, crew, step.reached)
     trial = Trial(str(number), says, gate, arms_of(crew.plan, number), step.bake_s, step.events, look)
     decide(crew, trial)
     phases.smoke(crew, step.reached)
@@ -92,7 +94,7 @@ def decide(crew: Crew, trial: Trial) -> None:
             why = "; ".join(verdict.why)
             raise PhaseFailed(GATE, {name: TradeopsError(why, where=name) for name in canary})
         if verdict.ruling is not Ruling.PASS:
-            raise Undecided(verdict.why)
+            raise Undecided(verdict.why, canary)
 
 
 def _poll(crew: Crew, trial: Trial) -> Verdict:
@@ -120,14 +122,16 @@ def _feed(crew: Crew, trial: Trial, gate: Gate) -> Verdict:
         outcomes = source.read(hosts, deadline_s=crew.playbook.deadlines.control)
         look = _now_s(crew) - watched_s >= _WATCH_S
         verdict = gate.feed(outcomes, _now_s(crew), outlook=look)
+        if look and not verdict.final:
+            watched_s = _now_s(crew)
+            _show(crew, arms, gate.trace(_title(crew, trial)))
+        if (look or verdict.final) and verdict.ruling is not Ruling.FAIL:  # nor is the last word given unseen
+            phases.watch(crew)
+            if against := trial.look():
+                verdict = gate.condemn(verdict, against)
         if verdict.final:
             _show(crew, arms, gate.trace(_title(crew, trial)))
             return verdict
-        if look:
-            watched_s = _now_s(crew)
-            _show(crew, arms, gate.trace(_title(crew, trial)))
-            phases.watch(crew)
-            trial.look()
         if _now_s(crew) - kept_s >= _KEEP_S:
             kept_s = _now_s(crew)
             _keep(crew, trial, gate)

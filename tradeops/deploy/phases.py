@@ -205,6 +205,15 @@ def prove(crew: Crew, wave: Sequence[str], expected: Callable[[str], Expected]) 
             crew.states[name].proved, crew.states[name].slot = proved.release, proved.slot
 
 
+def prove_back(crew: Crew, names: Sequence[str]) -> None:
+    """Prove what hosts ran before. Marks that no run set, and that came before this proof, say nothing against it: such a host is
+    proved, halted. A kill is none of them: it ends the run.
+    """
+    for name, status in values(statuses(crew, names)).items():
+        crew.states[name].marks |= {mark.id for mark in status.marks if mark.run is None and mark.kind is not MarkKind.KILL}
+    prove(crew, names, crew.expected_before)
+
+
 def prove_once(
     crew: Crew, names: Sequence[str], *, expected: Callable[[str], Expected], files: bool
 ) -> dict[str, Outcome[tuple[Finding, ...]]]:
@@ -258,8 +267,8 @@ def resume(crew: Crew, wave: Sequence[str]) -> None:
         if halted:
             _lift(crew, halted, tuple(sorted({halt for name in halted for halt in own[name]})))
         running = [name for name in wave if crew.states[name].proved]
-        resumed = partial(_resumed, crew)
-        settle(crew, "resume", running, lambda names: statuses(crew, names), resumed, deadline_s=crew.playbook.deadlines.prove)
+        poll, resumed, barred = partial(statuses, crew), partial(_resumed, crew), partial(_barred, crew)
+        settle(crew, "resume", running, poll, resumed, deadline_s=crew.playbook.deadlines.prove, hopeless=barred)
         for name, status in values(statuses(crew, wave)).items():
             crew.states[name].trading = status.trading
 
@@ -272,13 +281,21 @@ def _lift(crew: Crew, halted: Sequence[str], halts: tuple[str, ...]) -> None:
 
 
 def _resumed(crew: Crew, name: str, status: Status) -> str:
-    """A host trades again, or bears a mark that it bore before the run. A mark that came since is a failure of the release."""
+    """A host trades again, or bears a mark that it bore before the run, or before the proof of what it is taken back to. A mark that
+    came since is a failure of what runs there.
+    """
     if status.trading:
         return ""
     fresh = [mark for mark in status.marks if mark.id not in crew.states[name].marks]
     if fresh:
         return "; ".join(f"{mark.kind} by {mark.by}: {mark.reason}" for mark in fresh)
     return "" if status.marks else "no mark, and yet it does not trade"
+
+
+def _barred(crew: Crew, status: Status) -> bool:
+    """A halt that another set is not the run's to end, and does not end by waiting."""
+    known = crew.states[status.host].marks
+    return any(mark.kind is MarkKind.HALT and mark.run != crew.run and mark.id not in known for mark in status.marks)
 
 
 def finish(crew: Crew, names: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from tradeops.deploy.bringback import bring_back
 from tradeops.deploy.crew import Crew, KillArrived, Ousted, PhaseFailed, learn
 from tradeops.deploy.ending import Ending, Setback
 from tradeops.deploy.journal import Journal
-from tradeops.deploy.judging import GATE, Undecided
+from tradeops.deploy.judging import NO_VERDICT, Undecided
 from tradeops.deploy.leftout import take_in
 from tradeops.deploy.locks import lock, unlock
 from tradeops.deploy.past import Past, note_setback, touched
@@ -131,7 +131,7 @@ def _go_on(crew: Crew, past: Past) -> Ending:
     except PhaseFailed as failed:
         return _go_back(crew, Setback.of(failed))
     except Undecided as why:
-        return wait(crew, why) or _go_back(crew, Setback(GATE, {GATE: str(why)}, ExitCode.ROLLED_BACK))
+        return wait(crew, why) or _go_back(crew, Setback(NO_VERDICT, dict.fromkeys(why.hosts, str(why))))
     take_in(crew.site, done, crew.run)
     unlock(crew)
     return ending.left_beside(crew, left) if left else ending.proved(crew)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.digest import short
 from tradeops.base.errors import TradeopsError
-from tradeops.contracts.status import Status
+from tradeops.contracts.status import Mark, Status
 from tradeops.deploy import phases
 from tradeops.deploy.crew import Crew, PhaseFailed
 from tradeops.fleet.outcome import values
@@ -17,13 +17,28 @@ _GAP_NS = 20 * NS_PER_S
 """Between two looks of one silence."""
 
 
-def refuse_odd(crew: Crew, names: Sequence[str], *, judged: bool = False) -> None:
+def refuse_odd(crew: Crew, names: Sequence[str]) -> None:
     """Raises PhaseFailed when a host shows a mark that it got since, another release than the run's, or nothing for as long as a
-    proof is waited for. judged: a gate reads these hosts, and it is for that one to say what silence comes to.
+    proof is waited for.
     """
     seen = values(phases.statuses(crew, names))
-    odd = {name: words for name in names if (words := _odd(crew, name, seen[name]) if name in seen else "")}
-    odd |= {} if judged else {name: words for name in names if name not in odd and (words := _unheard(crew, name, seen.get(name)))}
+    unheard = {name: words for name in names if (words := _unheard(crew, name, seen.get(name)))}
+    _refuse(unheard | _odd(crew, seen))
+
+
+def look_under_gate(crew: Crew, names: Sequence[str]) -> list[str]:
+    """What guards themselves hold against the release, which is for the gate to say. What else is odd is no verdict on it: raises
+    PhaseFailed. What silence comes to, the gate says too.
+    """
+    seen = values(phases.statuses(crew, names))
+    tripped = {name: [mark for mark in _fresh(crew, name, status) if mark.tripped] for name, status in seen.items()}
+    if against := [f"{name}: {_words(marks)}" for name, marks in tripped.items() if marks]:
+        return against
+    _refuse(_odd(crew, seen))
+    return []
+
+
+def _refuse(odd: Mapping[str, str]) -> None:
     if odd:
         raise PhaseFailed(BAKE, {name: TradeopsError(words, where=name) for name, words in odd.items()})
 
@@ -41,8 +56,18 @@ def _unheard(crew: Crew, name: str, status: Status | None) -> str:
     return f"nothing was heard of {who} for {silent_s:.0f} s" if silent_s >= crew.playbook.deadlines.prove else ""
 
 
-def _odd(crew: Crew, name: str, status: Status) -> str:
-    if fresh := [mark for mark in status.marks if mark.id not in crew.states[name].marks]:
-        return "; ".join(f"{mark.kind} by {mark.by}: {mark.reason}" for mark in fresh)
+def _odd(crew: Crew, seen: Mapping[str, Status]) -> dict[str, str]:
+    return {name: words for name, status in seen.items() if (words := _words(_fresh(crew, name, status)) or _stranger(crew, status))}
+
+
+def _stranger(crew: Crew, status: Status) -> str:
     runs = status.vitals.identity.release if status.vitals else crew.plan.release
     return "" if runs == crew.plan.release else f"runs {short(runs)}, and not the run's release"
+
+
+def _fresh(crew: Crew, name: str, status: Status) -> list[Mark]:
+    return [mark for mark in status.marks if mark.id not in crew.states[name].marks]
+
+
+def _words(marks: Sequence[Mark]) -> str:
+    return "; ".join(f"{mark.kind} by {mark.by}: {mark.reason}" for mark in marks)

@@ -19,12 +19,15 @@ class Ruling(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a gate failed. data: what could not be judged stayed so.  restart: a canary's process did not stay up."""
+    """Why a gate failed. data: what could not be judged stayed so.  restart: a canary's process did not stay up.  guard: a canary's guard
+    halted it.
+    """
 
     NONE = ""
     METRIC = "metric"
     DATA = "data"
     RESTART = "restart"
+    GUARD = "guard"
 
 
 class Bounds(msgspec.Struct, frozen=True):

@@ -67,6 +67,11 @@ class Gate:
         self._verdict = verdict
         return verdict
 
+    def condemn(self, verdict: Verdict, why: Sequence[str]) -> Verdict:
+        """The last verdict, failed by what no metric shows: a canary's guard has halted it."""
+        self._verdict = replace(verdict, ruling=Ruling.FAIL, final=True, cause=Cause.GUARD, why=tuple(why))
+        return self._verdict
+
     def trace(self, title: str) -> Trace | None:
         """The evidence so far, to be kept and drawn; None before the first reading."""
         points = {name: tuple(points) for name, points in self._points.items()}

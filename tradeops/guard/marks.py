@@ -12,7 +12,7 @@ from tradeops.base.clock import NS_PER_S
 from tradeops.contracts.directive import RISK_REDUCING, Directive, Scope
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.pages import Token
-from tradeops.contracts.status import Mark, MarkKind
+from tradeops.contracts.status import Mark, MarkKind, trip_id
 from tradeops.guard.admit import Refusal
 from tradeops.guard.state import Spent, State
 
@@ -149,7 +149,7 @@ def trip(state: State, kind: MarkKind, control: str, measured: str, now: Now) ->
     """With the automatic mark of a control, unless that already stands. The mark names control and measured value."""
     if any(mark.kind is kind and mark.by == control for mark in state.marks):
         return state
-    mark = Mark(kind, f"{control}-{now.wall_ns}", control, measured, now.wall_ns)
+    mark = Mark(kind, trip_id(control, now.wall_ns), control, measured, now.wall_ns)
     return kill(state, mark, 0, now) if kind is MarkKind.KILL else replace(state, marks=(*state.marks, mark))
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.sim.mishaps import trip
 from tests.sim.world import OperatorDied
 from tests.support.console import Console
 from tradeops.base.errors import ExitCode
 from tradeops.contracts.agent import AgentVerb
+from tradeops.contracts.directive import Directive, DirectiveReply, Verb
+from tradeops.contracts.envelope import Envelope
 from tradeops.deploy.quarantine import Quarantine
 
 
@@ -45,6 +48,25 @@ def test_a_rejected_release_is_lifted_with_a_reason(console: Console) -> None:
     assert "quarantine" not in console.run("releases", "list", "--json").document["title"]
     assert console.run("deploy", release).code == ExitCode.PROVED
     assert console.run("audit", "show", "--verb", "releases-lift", "--json").document["rows"][0]["kind"] == "intent"
+
+
+def test_a_host_that_its_guard_halted_is_told_with_what_resumes_it(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D13: taken back and proved, exit 11; the host's line says by what it is halted, and how it trades again."""
+    canary = console.world.truth["h1"]
+    take = canary.direct
+
+    def taken(directive: Directive, envelope: Envelope) -> DirectiveReply:
+        if directive.verb is Verb.RESUME:
+            trip(canary)
+        return take(directive, envelope)
+
+    monkeypatch.setattr(canary, "direct", taken)
+    said = console.run("deploy", console.new_release(2), "--rolling", "--json")
+    assert (said.code, said.document["next"]) == (ExitCode.BROUGHT_BACK, "mend what is named, then deploy again")
+    assert said.document["title"].split(" (run")[0].endswith("the fleet is proved on what it ran before; 1 may not trade")
+    told = {host["host"]: host for host in said.document["hosts"]}
+    assert told["h1"]["state"] == "proved, halted by reconciliation: `tradeops resume --host h1 --reason TEXT`"
+    assert not any(host["problem"] for host in told.values()) and not canary.trading()
 
 
 def test_one_playbook_at_a_time(console: Console) -> None:
