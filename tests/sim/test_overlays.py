@@ -10,16 +10,18 @@ import pytest
 
 from tests.sim.drive import ACTIVATE, BLUE_GREEN, CANARY, ROLLING, assert_truth, force_deploy, try_abort, try_deploy
 from tests.sim.overlays import carried, lay, lay_from_here, off
+from tests.sim.turns import dead
 from tests.sim.world import World
 from tradeops.base.errors import ExitCode, Refused
 from tradeops.checks.proof import Expected
-from tradeops.contracts.binding import Overlay
+from tradeops.contracts.binding import OVERLAY_SCHEMA, Overlay
 from tradeops.contracts.manifest import Flag
 from tradeops.contracts.signature import RunKey
 from tradeops.deploy.asked import expected_hosts
 from tradeops.deploy.deploy import plan
 from tradeops.deploy.journal import list_runs
 from tradeops.deploy.playbook import Playbook
+from tradeops.deploy.rollback import rollback
 from tradeops.deploy.verdict import fleet_verdict
 
 OFF, ON = Flag("rlp-7", "m"), Flag("rlp-7", "m", on=True)
@@ -32,6 +34,7 @@ PHASES = [
     *((phase, BLUE_GREEN) for phase in (*COMMON, *IN_TURNS)),
 ]
 STRANGER = RunKey.generate()
+BURIED = Overlay(OVERLAY_SCHEMA, "sim", 1, flags_retired=("rlp-7",))
 TWO = msgspec.structs.replace(off(1, "rlp-7"), symbols_blocked=("AAA",))
 
 
@@ -200,3 +203,29 @@ def test_a_flag_that_is_disabled_in_the_middle_of_its_activation_stays_off(tmp_p
     code, ending = try_deploy(world, world.new, ACTIVATE)
     assert (code, active(world)) == (ExitCode.BROUGHT_BACK, []), ending
     assert {host.runs() for host in world.truth.values()} == {world.old}
+
+
+def test_no_token_goes_back_to_a_slot_with_a_tombstone(world: World) -> None:
+    """D05, D13: another operator retired the flag while the old slots were warm: rollback touches nothing, and abort, which stops what
+    the run brought, names every host.
+    """
+    world.new = world.release(3)
+    dead(world, "end-standby")
+    lay(world, BURIED, world.key)
+    pids = world.pids_now()
+    with pytest.raises(Refused, match="carries what is retired on this fleet: flag rlp-7"):
+        rollback(world.site(), world.old, ROLLING)
+    assert (world.pids_now(), {host.trading() for host in world.truth.values()}) == (pids, {True})
+    code, ending = try_abort(world)
+    assert code == ExitCode.MIXED and ending
+    assert all("rlp-7 is retired on this fleet" in host.problem for host in ending.hosts)
+    assert not any(host.trading() for host in world.truth.values())
+
+
+def test_a_way_back_to_a_tombstone_is_none(world: World) -> None:
+    """D05, D13: the fleet runs what is retired, and so does not trade: the way out is forward, by the digest of a plan that says so."""
+    lay_from_here(world, BURIED)
+    new = world.release(3)
+    assert all("rlp-7 is retired on this fleet" in risk for risk in plan(world.site(), new, ROLLING).risks)
+    assert try_deploy(world, new)[0] == ExitCode.REFUSED
+    assert try_deploy(world, new, read=True)[0] == ExitCode.PROVED

@@ -15,7 +15,7 @@ from tests.sim.host import SimHost
 from tests.sim.samples import SPEC, SimSource, exposed
 from tradeops.base.clock import VirtualClock
 from tradeops.base.digest import digest_bytes
-from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, TradeopsError, Unreachable
+from tradeops.base.errors import HostKeyMismatch, OutcomeUnknown, TradeopsError, Unreachable, UsageError
 from tradeops.checks.drift import FleetVerdict
 from tradeops.contracts.agent import PROTOCOL, AgentVerb, Hello
 from tradeops.contracts.binding import Overlay
@@ -92,6 +92,8 @@ class SimReleases:
         return (self.author,)
 
     def manifest(self, release: str) -> Manifest:
+        if release not in self.manifests:
+            raise UsageError(f"there is no release {release}")
         return self.manifests[release]
 
     def announcement(self, release: str) -> bytes:

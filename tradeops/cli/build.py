@@ -31,6 +31,7 @@ def build(
     from tradeops.release.daemon import Ingredients
     from tradeops.release.deadcode import remarks
     from tradeops.release.definition import load_definition
+    from tradeops.release.flags import tombstones
     from tradeops.release.ledger import FlagLedger
 
     c = context(ctx)
@@ -39,13 +40,17 @@ def build(
     ingredients = Ingredients(lock or shipped("requirements-host.lock")) if described.kind == "trader" else None
     ledger = FlagLedger(flags or path.parent / "flags.json")
     require_release(c)
+    retired = c.overlay[1].flags_retired if c.overlay else ()
     with c.audit.pair("build", detail={"service": described.service, "version": described.version}) as pair:
         stored = make(Source(described, folder, ingredients), c.store, c.signer, ledger, now_ns=c.clock.wall_ns(), number=number)
         pair.detail |= {"release": stored.id}
     part = stored.manifest.predicate
     ours = [(one.id, one.manifest.predicate) for one in c.store.list() if one.manifest.predicate.service == part.service]
     before = c.store.manifest(part.previous).predicate if part.previous else None
-    said = remarks(part, before, ours, ledger.flags(), now_ns=c.clock.wall_ns())
+    said = (
+        *(f"flag {flag} is retired on fleet {c.fleet.name}: no deploy there takes this release" for flag in tombstones(part, retired)),
+        *remarks(part, before, ours, ledger.flags(), now_ns=c.clock.wall_ns()),
+    )
     return Report(
         "build",
         f"{part.service} {part.version} is release {short(stored.id)}",

@@ -235,26 +235,40 @@ def retire(ctx: typer.Context, flag: Id, ledger: Ledger = HERE) -> Report:
 
 
 def _require_gone(c: Context, flag: str, guards: Mapping[str, Outcome[Status]]) -> None:
-    """Raises Refused while a release that a host runs, or is to run, still carries the flag; or while one does not say."""
-    from tradeops.deploy.asked import asked
+    """Raises Refused while a release that a host runs, or may yet run, still carries the flag; or while one does not say."""
     from tradeops.fleet.outcome import errors, values
 
-    runs = {name: status.vitals.identity.release for name, status in values(guards).items() if status.vitals}
-    wanted = {name: {release} for name, release in asked(c.fleet.state.runs).items()}
-    for name, release in runs.items():
-        wanted.setdefault(name, set()).add(release)
-    carrying = {
-        name: ", ".join(short(release) for release in releases if _carries(c, release, flag)) for name, releases in sorted(wanted.items())
-    }
-    problems = {name: f"runs {found}, which carries it" for name, found in carrying.items() if found}
-    problems |= {name: f"does not answer: {error.what}" for name, error in errors(guards).items()}
+    problems: dict[str, list[str]] = {}
+    for (who, release), how in sorted(_in_use(c, values(guards)).items()):
+        if _carries(c, release, flag):
+            problems.setdefault(who, []).append(f"{how} {short(release)}, which carries it")
+    for name, error in errors(guards).items():
+        problems.setdefault(name, []).append(f"does not answer: {error.what}")
     if problems:
         raise Refused(
-            f"the flag {flag!r} is still in use\n" + "\n".join(f"{name}: {words}" for name, words in problems.items()),
+            f"the flag {flag!r} is still in use\n" + "\n".join(f"{who}: {'; '.join(words)}" for who, words in problems.items()),
             where=", ".join(problems),
             holds="nothing was retired",
-            next="deploy a release without it to every host, then retire it",
+            next="deploy a release without it to every host, let that run end (its way back is needed until then), then retire it",
         )
+
+
+def _in_use(c: Context, guards: Mapping[str, Status]) -> dict[tuple[str, str], str]:
+    """(Host or run, release) -> how that release may yet trade: there now, standing by, asked for, or by a run that is not over."""
+    from tradeops.deploy.asked import asked, open_runs
+
+    runs = c.fleet.state.runs
+    used = dict.fromkeys(asked(runs).items(), "is to run")
+    for name, status in guards.items():
+        if status.standby:
+            used[name, status.standby.identity.release] = "keeps standing by"
+        if status.vitals:
+            used[name, status.vitals.identity.release] = "runs"
+    for journal in open_runs(runs):
+        plan = journal.plan()
+        who = f"run {journal.run}"
+        used |= {(who, part.old): "may go back to" for part in plan.hosts if part.old} | {(who, plan.release): "may go on to"}
+    return used
 
 
 def _carries(c: Context, release: str, flag: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from tradeops.base.digest import digest_bytes
@@ -28,6 +29,11 @@ def settled_runs(runs: Path) -> list[tuple[Journal, dict[str, str]]]:
         if end and came_to(end) in SETTLED:
             found.append((journal, {host: release for host, release in end.detail.get("proved", {}).items() if release}))
     return found
+
+
+def open_runs(runs: Path) -> list[Journal]:
+    """Runs since the last one that ended well, newest first: each may still be taken up, forward or back."""
+    return list(takewhile(lambda journal: came_to(journal.end()) not in SETTLED, reversed(list_runs(runs))))
 
 
 def asked(runs: Path) -> dict[str, str]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tradeops.base.clock import NS_PER_S
 from tradeops.base.digest import short
-from tradeops.base.errors import ExitCode, LockHeld, PreflightFailed, Refused, TradeopsError
+from tradeops.base.errors import ExitCode, LockHeld, PreflightFailed, Refused, TradeopsError, UsageError
 from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
 from tradeops.contracts.agent import AgentVerb, Facts
 from tradeops.contracts.codec import convert
 from tradeops.contracts.directive import ADOPT, ADOPT_NEEDS, NEEDS, Verb
 from tradeops.contracts.manifest import VITALS, Release
 from tradeops.contracts.status import Status
-from tradeops.deploy.asked import SETTLED
+from tradeops.deploy.asked import open_runs
 from tradeops.deploy.blackout import blacked_out
-from tradeops.deploy.journal import came_to, list_runs
+from tradeops.deploy.journal import came_to
 from tradeops.deploy.places import here
 from tradeops.deploy.playbook import Playbook
 from tradeops.deploy.site import PhaseProgress, Progress, Site
@@ -24,6 +25,7 @@ from tradeops.deploy.traffic import see_proxies
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import errors, values
 from tradeops.fleet.ports import AgentSession
+from tradeops.release.flags import tombstones
 
 _MB = 1_000_000
 _MEND = "bring the hosts back, or see `tradeops doctor`"
@@ -125,18 +127,19 @@ def fleet_error(what: str, failures: Mapping[str, TradeopsError], declared: int,
 
 
 def judge(site: Site, release: str, playbook: Playbook, seen: Survey, *, back: bool = False) -> None:
-    """Raises LockHeld, Refused (roster, policy, older release) or PreflightFailed unless every host is fit.
+    """Raises LockHeld, Refused (roster, policy, tombstone, older release) or PreflightFailed unless every host is fit.
 
     back: a rollback, whose target is older on purpose and must lie whole on every host.
     """
     facts = seen.facts
     predicate = site.releases.manifest(release).predicate
     _refuse_newer(site, facts)
+    refuse_tombstones(site, release)
     _refuse_locked(facts)
     if predicate.start.kept:
         _refuse_unpermitted(facts)
     if back:
-        _refuse_absent(release, facts)
+        _refuse_absent(site, release, facts)
     else:
         _refuse_older(site, release, predicate, facts)
     findings = {name: fit(name, predicate, playbook, fact, seen.skews[name]) for name, fact in facts.items()}
@@ -151,19 +154,27 @@ def judge(site: Site, release: str, playbook: Playbook, seen: Survey, *, back: b
         )
 
 
+def refuse_tombstones(site: Site, release: str) -> None:
+    """Raises Refused when the release carries a flag that is retired on this fleet: each of its traders would start halted (D05)."""
+    if dead := tombstones(site.releases.manifest(release).predicate, site.flags_retired):
+        raise Refused(
+            f"release {short(release)} carries what is retired on this fleet: flag {', '.join(dead)}; it would trade nowhere",
+            where=release,
+            holds="nothing was touched",
+            next="build and deploy a release that does not declare it: a new meaning takes a new id, and a tombstone stays",
+        )
+
+
 def refuse_held(site: Site) -> None:
     """One canary at a time in a fleet (D08): raises LockHeld while a run is held without a verdict."""
-    for journal in reversed(list_runs(site.runs)):
-        code = came_to(journal.end())
-        if code == ExitCode.INCONCLUSIVE:
+    for journal in open_runs(site.runs):
+        if came_to(journal.end()) == ExitCode.INCONCLUSIVE:
             raise LockHeld(
                 f"run {journal.run} is held without a verdict: one canary at a time",
                 where=journal.run,
                 holds="nothing was touched",
                 next=f"`tradeops runs resume {journal.run}` or `tradeops runs abort {journal.run}` first",
             )
-        if code in SETTLED:
-            return
 
 
 def refuse_blackout(playbook: Playbook, now_ns: int) -> None:
@@ -269,15 +280,38 @@ def _refuse_older(site: Site, release: str, predicate: Release, facts: Mapping[s
             )
 
 
-def _refuse_absent(release: str, facts: Mapping[str, Facts]) -> None:
+def _refuse_absent(site: Site, release: str, facts: Mapping[str, Facts]) -> None:
     absent = sorted(name for name, fact in facts.items() if release not in fact.releases)
     if absent:
+        whole = ", ".join(short(other) for other in _could_go_back_to(site, facts))
         raise Refused(
-            f"the release is not whole on {len(absent)} hosts, so going back cannot be safe everywhere",
+            f"release {short(release)} is not whole on {len(absent)} hosts, so going back to it cannot be safe everywhere",
             where=", ".join(absent),
             holds="nothing was touched",
-            next="build the old code again under a new number and deploy it",
+            next=(f"`tradeops rollback --to` one that is whole on every host: {whole}; or " if whole else "")
+            + "build the old code again under a new number and deploy it",
         )
+
+
+def _could_go_back_to(site: Site, facts: Mapping[str, Facts]) -> list[str]:
+    """Releases that lie whole on every host, older than the newest that runs, and that may trade here; the newest first."""
+    running = {old for fact in facts.values() if (old := here(fact))}
+    whole = set.intersection(*({*fact.releases} for fact in facts.values()))
+    known = _known(site, whole | running)
+    now = max((known[release].number for release in running & known.keys()), default=0)
+    older = [
+        release for release in whole & known.keys() if known[release].number < now and not tombstones(known[release], site.flags_retired)
+    ]
+    return sorted(older, key=lambda release: known[release].number, reverse=True)
+
+
+def _known(site: Site, releases: Iterable[str]) -> dict[str, Release]:
+    """Those of them that are in the store here: a host may have others."""
+    found = {}
+    for release in releases:
+        with suppress(UsageError):
+            found[release] = site.releases.manifest(release).predicate
+    return found
 
 
 def _refuse_locked(facts: Mapping[str, Facts]) -> None:

@@ -19,7 +19,7 @@ from tradeops.deploy.leftout import LeaveOut, put_out, without
 from tradeops.deploy.places import here, lives
 from tradeops.deploy.plan import Plan, make_plan
 from tradeops.deploy.playbook import Playbook
-from tradeops.deploy.preflight import close_all, judge, open_all, refuse_held, survey
+from tradeops.deploy.preflight import close_all, judge, open_all, refuse_held, refuse_tombstones, survey
 from tradeops.deploy.run import carry_out
 from tradeops.deploy.site import Site
 from tradeops.deploy.takeup import abort
@@ -35,8 +35,8 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
     Needs no approval, whatever the policy wants of a deploy: one person takes back what two let in.
 
     Raises FlagConflict while a live flag means something else to `release`, or one would go on; Refused when it is not whole on every
-    host, was never proved on the fleet or is in quarantine; PreflightFailed; LockHeld, also while a run is held: its abort ends the
-    hold. Nothing is touched then.
+    host, carries a retired flag, was never proved on the fleet or is in quarantine; PreflightFailed; LockHeld, also while a run is held:
+    its abort ends the hold. Nothing is touched then.
     """
     refuse_held(site)
     playbook = playbook.model_copy(update={"blackout": ()})  # going back is never held up
@@ -49,6 +49,7 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
             _refuse_unproved(site, release)
             judge(site, release, playbook, seen, back=True)
         else:
+            refuse_tombstones(site, release)
             _refuse_cold(site, warm.plan(), playbook, sessions, facts)
         refuse_conflicts(site, release, facts)
         if warm is not None:

@@ -149,6 +149,12 @@ class Site:
         newest = self.overlays.newest()
         return newest[1].flags_off if newest else {}
 
+    @property
+    def flags_retired(self) -> tuple[str, ...]:
+        """Tombstones of the fleet, by it."""
+        newest = self.overlays.newest()
+        return newest[1].flags_retired if newest else ()
+
     def source_for(self, gate: GateSpec) -> Source:
         """Where a gate's samples come from: as the playbook says, unless the site has its own."""
         return self.source(gate) if self.source else source_of(gate, self.controls, self.clock)

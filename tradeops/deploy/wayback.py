@@ -18,7 +18,7 @@ from tradeops.deploy.site import Site
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Outcome, errors, values
 from tradeops.fleet.ports import AgentSession
-from tradeops.release.flags import conflicts, journal_conflict
+from tradeops.release.flags import conflicts, journal_conflict, tombstones
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,15 @@ class WayBack:
 
 
 def clashes(site: Site, running: str, target: str) -> list[str]:
-    """Why `target` cannot take over from `running`: a live flag that it takes for something else, a journal that it cannot read."""
+    """Why `target` cannot take over from `running`: a live flag that it takes for something else, one that is retired,
+    a journal that it cannot read.
+    """
     now, then = site.releases.manifest(running).predicate, site.releases.manifest(target).predicate
     active = {} if now.start.kept else active_flags(now.flags, site.flags_off)
     found = [str(clash) for clash in conflicts(active, then)]
+    found += [
+        f"{flag} is retired on this fleet: what carries it starts halted; go forward" for flag in tombstones(then, site.flags_retired)
+    ]
     journal = journal_conflict(now, then)
     return [*found, journal] if journal else found
 

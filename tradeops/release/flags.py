@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tradeops.base.digest import short
@@ -30,6 +30,11 @@ def conflicts(active: Mapping[str, str], target: Release) -> tuple[Conflict, ...
     """
     meanings = {flag.id: flag.meaning for flag in target.flags}
     return tuple(Conflict(flag, meaning, meanings.get(flag)) for flag, meaning in sorted(active.items()) if meanings.get(flag) != meaning)
+
+
+def tombstones(target: Release, retired: Collection[str]) -> tuple[str, ...]:
+    """The retired flags that `target` carries, on or off, whatever it means by them: a trader with one of them starts halted (D05)."""
+    return tuple(sorted(flag.id for flag in target.flags if flag.id in retired))
 
 
 def journal_conflict(running: Release, target: Release) -> str | None:

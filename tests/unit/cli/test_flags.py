@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.console import Console
+from tests.sim.drive import BLUE_GREEN
+from tests.sim.world import OperatorDied
+from tests.support.console import Console, Said, SimStore
 from tradeops.base.errors import ExitCode
+from tradeops.cli.app import run
+from tradeops.cli.render import Printer
 from tradeops.contracts.flags import meaning_digest
 from tradeops.contracts.manifest import Flag
+from tradeops.deploy.deploy import deploy
+from tradeops.deploy.ending import Ending
 from tradeops.record.chain import read_rows
 
+SERVICE = """\
+service: hello
+version: "1.0"
+start: {argv: ["{python}", main.py]}
+identity: /identity
+health: /health
+port: 8080
+flags: [{id: rlp-7, meaning: "%s"}]
+"""
 MEANING = "Routes retail orders to the new liquidity programme."
 RLP, OFF = Flag("rlp-7", meaning_digest(MEANING), on=True), Flag("rlp-7", meaning_digest(MEANING))
 
@@ -150,6 +168,99 @@ def test_a_tombstone_in_the_ledger_is_brought_to_a_fleet_that_has_not_heard(live
         host.overlay, host.flags_retired = 0, ()
     assert live.run("flags", "retire", "rlp-7", "--flags", str(ledger)).code == ExitCode.PROVED
     assert live.world.truth["h1"].flags_retired == ("rlp-7",)
+
+
+def retire(live: Console) -> Said:
+    return live.run("flags", "retire", "rlp-7", "--flags", str(live.folder / "flags.json"))
+
+
+def test_what_carries_a_tombstone_is_refused_before_a_host_is_touched(live: Console) -> None:
+    """D05: by plan, deploy and rollback, whatever the release means by the id and though it is off; exit 9 names release and flag."""
+    assert live.run("deploy", live.new_release(4)).code == ExitCode.PROVED
+    assert retire(live).code == ExitCode.PROVED
+    pids = live.world.pids_now()
+    known, reused = live.new_release(5, flags=(OFF,)), live.new_release(6, flags=(Flag("rlp-7", meaning_digest("Something else.")),))
+    before = live.new_release(3, flags=(RLP,))
+    for words in (("plan", known), ("deploy", known), ("plan", reused), ("deploy", reused), ("rollback",), ("rollback", "--to", before)):
+        said = live.run(*words)
+        assert said.code == ExitCode.REFUSED, words
+        assert "carries what is retired on this fleet: flag rlp-7" in said.err, words
+        assert (words[-1] if len(words) > 1 else before) in said.err
+    assert live.world.pids_now() == pids
+    assert live.run("verify").code == ExitCode.PROVED
+
+
+def test_the_tombstones_of_another_machine_count_too(live: Console) -> None:
+    """D05: the one that laid the overlay was not this one."""
+    assert live.run("deploy", live.new_release(4)).code == ExitCode.PROVED
+    assert retire(live).code == ExitCode.PROVED
+    (live.folder / ".tradeops" / "overlays" / "1.json").unlink()
+    assert "flag rlp-7" in live.run("deploy", live.new_release(5, flags=(OFF,))).err
+
+
+def test_a_build_says_that_the_fleet_will_not_take_it(live: Console, tmp_path: Path) -> None:
+    """D05: another service's ledger may know nothing of this fleet's tombstones; the release may be for another fleet."""
+    assert live.run("deploy", live.new_release(4)).code == ExitCode.PROVED
+    assert retire(live).code == ExitCode.PROVED
+    folder = tmp_path / "hello"
+    folder.mkdir()
+    (folder / "main.py").write_text("print('hello')\n")
+    (folder / "service.yml").write_text(SERVICE % MEANING)
+    assert live.run("flags", "declare", "rlp-7", "--meaning", MEANING, "--flags", str(folder / "flags.json")).code == ExitCode.PROVED
+    out = io.StringIO()
+    front = ["--fleet", str(live.folder / "fleet.yml"), "--json", "--as", "operator-1"]
+    assert run([*front, "build", str(folder)], Printer(as_json=True, out=out, err=out)) is ExitCode.PROVED, out.getvalue()
+    assert "flag rlp-7 is retired on fleet sim: no deploy there takes this release" in json.loads(out.getvalue())["remarks"]
+
+
+def in_turns(live: Console, release: str) -> Ending:
+    """Blue-green, with gates that see samples."""
+    site = dataclasses.replace(live.world.site(), runs=live.folder / ".tradeops" / "runs")
+    return deploy(site, live.store.get(release).id, BLUE_GREEN)
+
+
+def test_a_flag_is_not_retired_while_a_warm_slot_needs_it(live: Console) -> None:
+    """D05, D13: the way back of a run that waits is not destroyed in passing; it is there, and when the run is over, the flag may go."""
+    said: list[Said] = []
+    live.world.when("end-standby", lambda: said.append(retire(live)))
+    assert in_turns(live, live.new_release(4)).exit_code == ExitCode.PROVED
+    (refused,) = said
+    assert refused.code == ExitCode.REFUSED
+    assert all(f"h{n}: keeps standing by" in refused.err for n in range(1, 9)) and "may go back to" in refused.err
+    assert all(host.flags_retired == () for host in live.world.truth.values())
+    assert retire(live).code == ExitCode.PROVED
+
+
+def test_a_flag_is_not_retired_while_an_open_run_could_go_back_to_it(live: Console) -> None:
+    """D05, D13: whoever ran it died, and the old slots with them: `runs abort` would start them again."""
+    live.world.when("end-standby", live.world.die)
+    with pytest.raises(OperatorDied):
+        in_turns(live, live.new_release(4))
+    live.world.revive()
+    for host in live.world.truth.values():
+        host.beside.process = None
+    refused = retire(live)
+    assert refused.code == ExitCode.REFUSED
+    assert "may go back to" in refused.err and "h1: " not in refused.err and "let that run end" in refused.err
+    assert live.run("rollback").code == ExitCode.PROVED
+    assert len(live.trading()) == 8 and len(active(live)) == 8
+
+
+def test_a_rollback_that_cannot_be_names_the_release_and_those_that_could(live: Console) -> None:
+    """D13: what the fleet ran before was pruned on some hosts, and hosts have what this machine never saw."""
+    assert live.run("deploy", live.new_release(4)).code == ExitCode.PROVED
+    before, older, first = live.new_release(3, flags=(RLP,)), live.new_release(2, flags=(OFF,)), live.new_release(1)
+    live.store = SimStore(dict(live.world.manifests))
+    elsewhere = live.world.release(1, version="elsewhere")
+    for host in live.world.truth.values():
+        host.releases.add(elsewhere)
+    for name in ("h2", "h5"):
+        live.world.truth[name].releases.discard(live.store.get(before).id)
+    said = live.run("rollback")
+    assert said.code == ExitCode.REFUSED
+    assert f"release {before} is not whole on 2 hosts" in said.err and "h2, h5" in said.err
+    assert f"whole on every host: {older}, {first}; or build" in said.err
+    assert live.run("rollback", "--to", older).code == ExitCode.PROVED
 
 
 def test_flags_are_shown_by_release_and_host(live: Console) -> None:
