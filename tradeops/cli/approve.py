@@ -61,6 +61,13 @@ def _shown(c: Context, path: Path) -> str:
     plan, digest = written.plan, written.plan.digest()
     if (plan.schema, plan.fleet) != (SCHEMA, c.fleet.name):
         raise UsageError(f"a {plan.schema[:64]} of fleet {plan.fleet[:64]!r}, not of {c.fleet.name!r}", where=str(path))
+    if not plan.adds_up():
+        raise UsageError(
+            "its steps and waves do not come to its hosts, each once",
+            where=str(path),
+            holds="nothing was signed",
+            next="have the plan made again: `tradeops plan RELEASE --json`",
+        )
     if written.digest not in ("", digest):
         raise Refused(
             f"the file says that its plan is {written.digest}; what it holds is {digest}",

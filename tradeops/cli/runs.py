@@ -26,14 +26,19 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 @runs.command("list")
 def show_all(ctx: typer.Context) -> Report:
     """Every run of this fleet, the newest first."""
-    from tradeops.deploy.journal import ending_of, list_runs
+    from tradeops.deploy.journal import DAMAGED, UNFINISHED, ending_of, list_runs
 
     state = context(ctx).fleet.state
     found = list(reversed(list_runs(state.runs)))
     ends = {journal.run: ending_of(journal) for journal in found}
-    open_runs = [run for run, end in ends.items() if end == "unfinished"]
+    open_runs = [run for run, end in ends.items() if end == UNFINISHED]
     rows = [
-        (f"{NO if journal.run in open_runs else YES} {journal.run}", _begun(journal), short(journal.plan().release), ends[journal.run])
+        (
+            f"{NO if ends[journal.run] in (UNFINISHED, DAMAGED) else YES} {journal.run}",
+            "–" if ends[journal.run] == DAMAGED else _begun(journal),
+            short(journal.drawn().release),
+            ends[journal.run],
+        )
         for journal in found
     ]
     return Report(
@@ -41,7 +46,7 @@ def show_all(ctx: typer.Context) -> Report:
         f"{len(found)} runs, {len(open_runs)} unfinished",
         tables=(table(("run", "begun (UTC)", "release", "ending"), rows),),
         next=f"`tradeops runs resume {open_runs[0]}` carries it on, `runs abort` brings its hosts back" if open_runs else "",
-        data={"runs": [{"run": journal.run, "release": journal.plan().release, "ending": ends[journal.run]} for journal in found]},
+        data={"runs": [{"run": journal.run, "release": journal.drawn().release, "ending": ends[journal.run]} for journal in found]},
     )
 
 

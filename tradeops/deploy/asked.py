@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -13,7 +13,7 @@ from tradeops.checks.proof import Expected
 from tradeops.contracts.envelope import Envelope
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.manifest import Release
-from tradeops.deploy.journal import SETBACK, WARM, Journal, came_to, list_runs
+from tradeops.deploy.journal import SETBACK, WARM, Journal, came_to, ends_of, list_runs
 from tradeops.deploy.plan import Plan
 from tradeops.deploy.site import Releases
 
@@ -21,19 +21,16 @@ SETTLED = (ExitCode.PROVED, ExitCode.BROUGHT_BACK, ExitCode.ROLLED_BACK)
 """Ends with which the whole fleet is proved on one release or the other."""
 
 
-def settled_runs(runs: Path) -> list[tuple[Journal, dict[str, str]]]:
-    """Runs that ended with the whole fleet proved, newest first, each with what every host was proved to run."""
-    found = []
-    for journal in reversed(list_runs(runs)):
-        end = journal.end()
+def settled_runs(runs: Path, *, back: bool = False) -> Iterator[tuple[Journal, dict[str, str]]]:
+    """Runs that ended with the whole fleet proved, newest first, each with what every host was proved to run. back: see `ends_of`."""
+    for journal, end in ends_of(runs, back=back):
         if end and came_to(end) in SETTLED:
-            found.append((journal, {host: release for host, release in end.detail.get("proved", {}).items() if release}))
-    return found
+            yield journal, {host: release for host, release in end.detail.get("proved", {}).items() if release}
 
 
-def open_runs(runs: Path) -> list[Journal]:
-    """Runs since the last one that ended well, newest first: each may still be taken up, forward or back."""
-    return list(takewhile(lambda journal: came_to(journal.end()) not in SETTLED, reversed(list_runs(runs))))
+def open_runs(runs: Path, *, back: bool = False) -> Iterator[Journal]:
+    """Runs since the last one that ended well, newest first: each may still be taken up, forward or back. back: see `ends_of`."""
+    return (journal for journal, _ in takewhile(lambda each: came_to(each[1]) not in SETTLED, ends_of(runs, back=back)))
 
 
 def asked(runs: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ that it was replaced, is told by its number and does not count as how the run st
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ from tradeops.deploy.playbook import Playbook, read_playbook
 
 _JOURNAL_BYTES_MAX = 64 << 20
 END, OWN, PUT_OUT, SETBACK, WARM = "end", "own", "put-out", "setback", "warm"
+UNFINISHED, DAMAGED = "unfinished", "damaged: what it came to is not known"
+
+
+class Damaged(UsageError):
+    """A run's journal does not read: what it came to is not known."""
+
+    runbook = "run-interrupted"
 
 
 class Journal:
@@ -67,10 +75,14 @@ class Journal:
         """The run's id."""
         return self.folder.name
 
+    def drawn(self) -> Plan:
+        """As it was when the run began. Raises UsageError when it does not decode."""
+        path = self.folder / "plan.json"
+        return decode(read_bounded(path, _JOURNAL_BYTES_MAX), Plan, source=str(path))
+
     def plan(self) -> Plan:
         """Without the hosts that were put out since. Raises UsageError when it does not decode."""
-        path = self.folder / "plan.json"
-        drawn = decode(read_bounded(path, _JOURNAL_BYTES_MAX), Plan, source=str(path))
+        drawn = self.drawn()
         out = [name for entry in self.entries() if entry.phase == PUT_OUT for name in entry.detail["hosts"]]
         return drawn.without(out) if out else drawn
 
@@ -80,10 +92,18 @@ class Journal:
         return read_playbook(read_bounded(path, _JOURNAL_BYTES_MAX).decode(), source=str(path))
 
     def entries(self) -> tuple[RunEntry, ...]:
-        """What was written, in order; a torn last line is left out."""
+        """What was written, in order; a torn last line is left out. Raises Damaged."""
         path = self.folder / "journal.jsonl"
-        lines = read_bounded(path, _JOURNAL_BYTES_MAX).split(b"\n")[:-1] if path.exists() else []
-        return tuple(decode(line, RunEntry, source=str(path)) for line in lines)
+        try:
+            lines = read_bounded(path, _JOURNAL_BYTES_MAX).split(b"\n")[:-1] if path.exists() else []
+            return tuple(decode(line, RunEntry, source=str(path)) for line in lines)
+        except UsageError as error:
+            raise Damaged(
+                f"the journal of run {self.run} is damaged: {error.what}",
+                where=str(path),
+                holds="nothing was touched",
+                next="`tradeops rollback --to ID` goes without it; or put the run's folder aside as evidence, then `tradeops verify`",
+            ) from None
 
     def newest(self) -> tuple[RunEntry, ...]:
         """What the newest session wrote."""
@@ -120,15 +140,34 @@ def list_runs(runs: Path) -> tuple[Journal, ...]:
     return tuple(Journal(path.parent) for path in plans)
 
 
+def ends_of(runs: Path, *, back: bool = False) -> Iterator[tuple[Journal, RunEntry | None]]:
+    """Every run with its last line, newest first, None while it has none. No journal is read before its turn: a damaged one blocks
+    nobody who finds what they look for in a newer one. Raises Damaged.
+
+    back: of who goes back to a release that they name: damaged ones are passed over.
+    """
+    for journal in reversed(list_runs(runs)):
+        try:
+            end = journal.end()
+        except Damaged:
+            if not back:
+                raise
+        else:
+            yield journal, end
+
+
 def came_to(end: RunEntry | None) -> int | None:
     """The exit code that a run's last line tells of its own hosts; None while there is none."""
     return None if end is None else end.detail.get(OWN, end.detail.get("exit_code"))
 
 
 def ending_of(journal: Journal) -> str:
-    """The run's end in its own words, or `unfinished`."""
-    end = journal.end()
-    return end.outcome if end else "unfinished"
+    """The run's end in its own words, or UNFINISHED, or DAMAGED."""
+    try:
+        end = journal.end()
+    except Damaged:
+        return DAMAGED
+    return end.outcome if end else UNFINISHED
 
 
 def phase_table(journal: Journal) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from typing import Annotated
 
 import msgspec
 
@@ -16,12 +17,16 @@ from tradeops.contracts.directive import ADOPT, CANCEL
 from tradeops.contracts.flags import active_flags
 from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.manifest import Limits, Manifest, Release
+from tradeops.contracts.units import PPM
 from tradeops.deploy.places import here, other_slot, places, refuse_adoption, refuse_turns
 from tradeops.deploy.playbook import Cutover, Playbook
 from tradeops.deploy.site import Site
 from tradeops.deploy.waves import Cut, cut
 
 SCHEMA = "tradeops/plan/v1"
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 
 
 class HostPlan(msgspec.Struct, frozen=True):
@@ -32,12 +37,12 @@ class HostPlan(msgspec.Struct, frozen=True):
     """
 
     host: str
-    wave: int
-    old: str | None
-    binding: str
+    wave: Count
+    old: Digest | None
+    binding: Digest
     slot: str = SLOTS[0]
     active: str = SLOTS[0]
-    idle: str | None = None
+    idle: Digest | None = None
 
     @property
     def beside(self) -> str:
@@ -53,9 +58,9 @@ class StepPlan(msgspec.Struct, frozen=True):
     says: str
     waves: tuple[int, ...]
     reached: tuple[str, ...]
-    cap_ppm: int | None
-    bake_s: float
-    events: int
+    cap_ppm: Annotated[int, msgspec.Meta(ge=0, le=PPM)] | None
+    bake_s: Seconds
+    events: Count
 
 
 class CutoverPlan(msgspec.Struct, frozen=True):
@@ -64,9 +69,9 @@ class CutoverPlan(msgspec.Struct, frozen=True):
     """
 
     orders: str
-    shadow_s: float
-    decisions: int
-    warm_s: float
+    shadow_s: Seconds
+    decisions: Count
+    warm_s: Seconds
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -82,16 +87,16 @@ class Plan(msgspec.Struct, frozen=True):
     fleet: str
     environment: str
     service: str
-    release: str
-    number: int
+    release: Digest
+    number: Count
     playbook: str
-    book: str
-    overlay: int
+    book: Digest
+    overlay: Count
     steps: tuple[StepPlan, ...]
     hosts: tuple[HostPlan, ...]
-    approvals: int
+    approvals: Count
     turns_on: tuple[str, ...]
-    bytes_new: int
+    bytes_new: Count
     changes: tuple[str, ...]
     notes: tuple[str, ...]
     excluded: tuple[str, ...] = ()
@@ -120,6 +125,16 @@ class Plan(msgspec.Struct, frozen=True):
     def waves(self) -> int:
         """How many waves there are."""
         return 1 + max(part.wave for part in self.hosts)
+
+    def adds_up(self) -> bool:
+        """Whether every host is switched once, wave by wave, and each step reaches those of its waves and of all before them."""
+        at = 0
+        for step in self.steps:
+            first, at = at, at + len(step.waves)
+            if step.waves != tuple(range(first, at)) or step.reached != tuple(part.host for part in self.hosts if part.wave < at):
+                return False
+        names, waves = {part.host for part in self.hosts}, {part.wave for part in self.hosts}
+        return at > 0 and waves == {*range(at)} and len(names) == len(self.hosts)
 
     def without(self, names: Collection[str]) -> Plan:
         """The same for the hosts that are left when these are put out in the middle of it."""
@@ -156,7 +171,7 @@ def make_plan(site: Site, release: str, playbook: Playbook, facts: Mapping[str, 
         refuse_turns(predicate, facts, running)
     if playbook.cutover and playbook.cutover.orders == ADOPT:
         refuse_adoption({name: decode(binding_of(site, name), Binding, source=f"binding of {name}") for name in facts})
-    cuts = cut(site.hosts, playbook)
+    cuts = cut(site.hosts, playbook, site.excluded)
     parts = tuple(
         HostPlan(host.name, number, olds[host.name], digest_bytes(binding_of(site, host.name)), **asdict(found[host.name]))
         for number, wave in enumerate(wave for step in cuts for wave in step.waves)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from tradeops.base.config import DurationS, Key, Strict, load_yaml, parse_yaml
 from tradeops.contracts.metrics import PREFIX, Counter
 from tradeops.deploy.blackout import Blackout
-from tradeops.gates.spec import GateSpec
+from tradeops.gates.spec import GateSpec, WaitS
 
 SCHEMA = "tradeops/playbook/v1"
 CANARY_FLOW_MAX = Fraction(1, 10)
@@ -52,20 +52,24 @@ class Step(Strict):
 
     hosts: Reach
     flow: Share | None = None
-    bake: DurationS = 0.0
-    events: Annotated[int, Field(ge=0)] = 0
+    bake: WaitS = 0.0
+    events: Annotated[int, Field(ge=0, le=10**12)] = 0
+
+
+Deadline = Annotated[DurationS, Field(ge=1, le=3600)]
+"""A mistyped unit (`30ms`) is found before a host is touched: the way back has the same deadlines, and would fail by them too."""
 
 
 class Deadlines(Strict):
     """What a run waits for on each host before it calls the step failed."""
 
-    connect: DurationS = 10.0
-    verb: DurationS = 30.0
-    silence: DurationS = 20.0
-    drain: DurationS = 15.0
-    stop: DurationS = 15.0
-    prove: DurationS = 30.0
-    control: DurationS = 5.0
+    connect: Deadline = 10.0
+    verb: Deadline = 30.0
+    silence: Deadline = 20.0
+    drain: Deadline = 15.0
+    stop: Deadline = 15.0
+    prove: Deadline = 30.0
+    control: Deadline = 5.0
 
 
 class Preflight(Strict):
@@ -74,7 +78,7 @@ class Preflight(Strict):
     disk_free_mb: Annotated[int, Field(ge=1)] = 512
     inodes_free: Annotated[int, Field(ge=1)] = 2000
     memory_available_mb: Annotated[int, Field(ge=1)] = 128
-    clock_offset: DurationS = 2.0
+    clock_offset: Annotated[DurationS, Field(gt=0, le=3600)] = 2.0
 
 
 class Inconclusive(Strict):
@@ -99,8 +103,8 @@ class Shadow(Strict):
     so many decisions of both were held against each other, and its gate says so (D10).
     """
 
-    bake: Annotated[DurationS, Field(gt=0)] = 300.0
-    decisions: Annotated[int, Field(ge=1)] = 500
+    bake: Annotated[WaitS, Field(gt=0)] = 300.0
+    decisions: Annotated[int, Field(ge=1, le=10**12)] = 500
     gate: GateSpec = Field(default_factory=_shadow_gate)
 
 
@@ -159,12 +163,13 @@ def _problems(book: Playbook) -> Iterator[tuple[Key, str]]:
         yield ("steps", last, "hosts"), "the last step must reach 100% of the hosts"
     if fraction(book.steps[last].flow or "100%") < 1:
         yield ("steps", last, "flow"), "the last step must not cap the flow: the release would never be whole"
-    reached = Fraction(0)
+    reached: dict[bool, Fraction] = {}  # by whether it is a share: how those compare with a count is for the fleet to tell
     for number, step in enumerate(book.steps):
-        if step.hosts.endswith("%"):
-            if fraction(step.hosts) < reached:
+        if not step.hosts.startswith("tag:"):
+            share = step.hosts.endswith("%")
+            if fraction(step.hosts) < reached.get(share, 0):
                 yield ("steps", number, "hosts"), "a step cannot reach fewer hosts than the one before it"
-            reached = fraction(step.hosts)
+            reached[share] = fraction(step.hosts)
         if problem := _uncounted(step, gated=book.gate is not None):
             yield ("steps", number, "events"), problem
     if book.gate and not any(step.bake for step in book.steps):

@@ -165,9 +165,9 @@ def refuse_tombstones(site: Site, release: str) -> None:
         )
 
 
-def refuse_held(site: Site) -> None:
-    """One canary at a time in a fleet (D08): raises LockHeld while a run is held without a verdict."""
-    for journal in open_runs(site.runs):
+def refuse_held(site: Site, *, back: bool = False) -> None:
+    """One canary at a time in a fleet (D08): raises LockHeld while a run is held without a verdict. back: see `ends_of`."""
+    for journal in open_runs(site.runs, back=back):
         if came_to(journal.end()) == ExitCode.INCONCLUSIVE:
             raise LockHeld(
                 f"run {journal.run} is held without a verdict: one canary at a time",

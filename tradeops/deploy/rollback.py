@@ -15,6 +15,7 @@ from tradeops.contracts.agent import Facts, Proof
 from tradeops.deploy.activation import refuse_going_on
 from tradeops.deploy.asked import settled_runs, warm_run
 from tradeops.deploy.ending import Ending
+from tradeops.deploy.journal import Damaged, Journal
 from tradeops.deploy.leftout import LeaveOut, put_out, without
 from tradeops.deploy.places import here, lives
 from tradeops.deploy.plan import Plan, make_plan
@@ -38,13 +39,13 @@ def rollback(site: Site, release: str, playbook: Playbook, *, leave_out: LeaveOu
     host, carries a retired flag, was never proved on the fleet or is in quarantine; PreflightFailed; LockHeld, also while a run is held:
     its abort ends the hold. Nothing is touched then.
     """
-    refuse_held(site)
+    refuse_held(site, back=True)
     playbook = playbook.model_copy(update={"blackout": ()})  # going back is never held up
     site = without(site, leave_out.hosts) if leave_out else site
     sessions = open_all(site, playbook)
     try:
         seen = survey(site, sessions, playbook)
-        facts, warm = seen.facts, None if leave_out else warm_run(site.runs, release)
+        facts, warm = seen.facts, None if leave_out else _warm(site, release)
         if warm is None:
             _refuse_unproved(site, release)
             judge(site, release, playbook, seen, back=True)
@@ -72,9 +73,9 @@ def release_before(site: Site) -> str:
     refuse_held(site)
     if warm := warm_run(site.runs):
         return warm.plan().hosts[0].old or ""
-    history = [set(proved.values()) for _, proved in settled_runs(site.runs) if proved]
-    now = max((site.releases.manifest(release).predicate.number for release in history[0]), default=0) if history else 0
-    for ran in history[1:]:
+    history = (set(proved.values()) for _, proved in settled_runs(site.runs) if proved)
+    now = max((site.releases.manifest(release).predicate.number for release in next(history, ())), default=0)
+    for ran in history:
         if len(ran) == 1 and site.releases.manifest(next(iter(ran))).predicate.number < now:
             return next(iter(ran))
     raise UsageError("no earlier release ran on the whole fleet", next="name one: `tradeops rollback --to ID`")
@@ -83,13 +84,21 @@ def release_before(site: Site) -> str:
 def _refuse_unproved(site: Site, release: str) -> None:
     """A canary that failed was staged everywhere too: what lies on every host has not therefore run there."""
     site.quarantine.refuse(release)
-    if not any(set(proved.values()) == {release} for _, proved in settled_runs(site.runs)):
+    if not any(set(proved.values()) == {release} for _, proved in settled_runs(site.runs, back=True)):
         raise Refused(
             "no run has proved this release on the whole fleet: that is no way back",
             where=short(release),
             holds="nothing was touched",
             next=f"`tradeops runs list` tells what ran; a new release goes through its gates: `tradeops deploy {short(release)}`",
         )
+
+
+def _warm(site: Site, release: str) -> Journal | None:
+    """The run to abort. Of one whose journal is damaged nothing is known: the hosts are taken back as from a run that has ended."""
+    try:
+        return warm_run(site.runs, release)
+    except Damaged:
+        return None
 
 
 def _refuse_cold(site: Site, plan: Plan, playbook: Playbook, sessions: Mapping[str, AgentSession], facts: Mapping[str, Facts]) -> None:

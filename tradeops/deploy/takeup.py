@@ -79,16 +79,15 @@ def _take_up(site: Site, journal: Journal, past: Past) -> Ending:
 
 def _refuse_settled(site: Site, journal: Journal) -> None:
     """A run that ended well is no longer its own to undo: that is a rollback, with its guard."""
-    settled = [run.run for run, _ in settled_runs(site.runs)]
-    later = [run.run for run in list_runs(site.runs)]
-    newer = [run for run in later[later.index(journal.run) + 1 :] if run in settled]
-    if journal.run in settled or newer:
+    settled = next((run.run for run, _ in settled_runs(site.runs)), None)
+    runs = [run.run for run in list_runs(site.runs)]
+    if settled in runs[runs.index(journal.run) :]:
         raise Refused(
-            f"the run {f'was followed by {newer[-1]}' if newer else 'ended well'}; there is nothing to take up",
+            f"the run {'ended well' if settled == journal.run else f'was followed by {settled}'}; there is nothing to take up",
             where=journal.run,
             holds="nothing was touched",
             next="`tradeops rollback` goes back to an earlier release"
-            + ("; a hold that the run left ends with `tradeops resume --host HOST --reason TEXT`" if newer else ""),
+            + ("; a hold that the run left ends with `tradeops resume --host HOST --reason TEXT`" if settled != journal.run else ""),
         )
 
 

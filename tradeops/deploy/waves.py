@@ -27,8 +27,11 @@ class Cut:
     cap_ppm: int | None
 
 
-def cut(hosts: Sequence[Host], playbook: Playbook) -> tuple[Cut, ...]:
-    """Every host once, in the order of the steps. Raises UsageError when a step names a tag that no host has."""
+def cut(hosts: Sequence[Host], playbook: Playbook, excluded: Sequence[Host] = ()) -> tuple[Cut, ...]:
+    """Every host once, in the order of the steps. Raises UsageError when a step names a tag that no host has, or the first one a tag
+    of none but the excluded.
+    """
+    _refuse_unknown(playbook, (*hosts, *excluded))
     left = sorted(hosts, key=lambda host: CANARY not in host.tags)
     reached: list[Host] = []
     cuts = []
@@ -42,11 +45,27 @@ def cut(hosts: Sequence[Host], playbook: Playbook) -> tuple[Cut, ...]:
     return tuple(cuts)
 
 
+def _refuse_unknown(playbook: Playbook, fleet: Sequence[Host]) -> None:
+    """A mistyped tag is no step that reaches nobody new: its bake would judge the hosts of the step before."""
+    known = {f"tag:{tag}" for host in fleet for tag in host.tags}
+    for step in playbook.steps:
+        if step.hosts.startswith("tag:") and step.hosts not in known:
+            raise _nobody(step.hosts)
+
+
+def _nobody(reach: str) -> UsageError:
+    return UsageError(
+        f"no host has the tag {reach.removeprefix('tag:')!r}",
+        holds="nothing was touched",
+        next="`tradeops fleet list` prints names and tags; mend the playbook",
+    )
+
+
 def _added(reach: str, left: Sequence[Host], reached: int, whole: int) -> list[Host]:
     if reach.startswith("tag:"):
         tagged = [host for host in left if reach.removeprefix("tag:") in host.tags]
         if not tagged and not reached:
-            raise UsageError(f"no host has the tag {reach.removeprefix('tag:')!r}", next="`tradeops fleet list` prints names and tags")
+            raise _nobody(reach)
         return tagged
     wanted = max(1, int(whole * fraction(reach))) if reach.endswith("%") else int(reach)
     return list(left[: max(0, wanted - reached)])

@@ -31,6 +31,8 @@ Share = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_PERCENT.pattern}$"}),
 ]
 """Written `1%`, held as 0.01, written back as percent. A bare number is refused."""
+WaitS = Annotated[DurationS, Field(le=30 * 86_400)]
+"""30 days at most: a run that holds locks and hosts for longer was mistyped."""
 Series = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
 """A metric's name as exported, prefix and all."""
 Factor = Annotated[float, Field(gt=1, le=50, allow_inf_nan=False)]
@@ -60,7 +62,7 @@ class LatencyMetric(Strict):
     kind: Literal["latency"]
     histogram: Series
     quantile: Share = 0.99
-    limit: DurationS
+    limit: WaitS
     margin: Factor = 3.0
 
 
@@ -82,7 +84,7 @@ class LevelMetric(Strict):
     gauge: Series
     factor: Factor = 3.0
     floor: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    sustained: DurationS = 5.0
+    sustained: WaitS = 5.0
 
 
 class LimitMetric(Strict):
@@ -157,12 +159,12 @@ class GateSpec(Strict):
 
     alpha: Share = 0.01
     confidence: Share = 0.95
-    every: DurationS = 1.0
-    warm_up: DurationS = 5.0
-    fresh: DurationS = 5.0
-    persist: DurationS = 30.0
-    quiet: DurationS = 30.0
-    patience: DurationS = 600.0
+    every: Annotated[WaitS, Field(ge=0.1)] = 1.0
+    warm_up: WaitS = 5.0
+    fresh: WaitS = 5.0
+    persist: WaitS = 30.0
+    quiet: WaitS = 30.0
+    patience: WaitS = 600.0
     restarts_max: Annotated[int, Field(ge=0)] = 0
     start: Series = PREFIX + Gauge.STARTED_AT_S
     age: Series | None = PREFIX + Gauge.VITALS_AGE_S

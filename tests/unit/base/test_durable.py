@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tradeops.base.durable import append_durable, fsync_dir, read_bounded, write_atomic
-from tradeops.base.errors import TradeopsError
+from tradeops.base.errors import UsageError
 
 
 def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
@@ -50,6 +50,15 @@ def test_lines_are_appended(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_torn_line_is_cut_off_by_the_next(tmp_path: Path) -> None:
+    """A03: what a power cut left of a line takes no other line with it; the lines before it stand."""
+    path = tmp_path / "log"
+    for before, after in ((b"a\nb", b"a\nc\n"), (b"torn", b"c\n"), (b"a\n", b"a\nc\n")):
+        path.write_bytes(before)
+        append_durable(path, b"c")
+        assert path.read_bytes() == after
+
+
 def test_a_full_disk_is_an_error() -> None:
     """The kernel's own full device: the write is not passed over."""
     with pytest.raises(OSError, match="No space"):
@@ -61,7 +70,7 @@ def test_reading_has_a_bound(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"12345")
     assert read_bounded(path, 5) == b"12345"
-    with pytest.raises(TradeopsError, match="larger than the 4 bytes") as caught:
+    with pytest.raises(UsageError, match="larger than the 4 bytes") as caught:
         read_bounded(path, 4)
     assert caught.value.where == str(path)
 
@@ -70,7 +79,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     """Nobody may ever write into it: refused at once, as a device is that never ends."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(TradeopsError, match="no regular file"):
+        with pytest.raises(UsageError, match="no regular file"):
             read_bounded(path, 4)
     with pytest.raises(IsADirectoryError):
         read_bounded(tmp_path, 4)

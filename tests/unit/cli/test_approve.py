@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import msgspec
@@ -154,6 +155,47 @@ def test_a_plan_file_is_shown_before_it_is_signed_for(asked: tuple[Console, str,
     assert said.code == ExitCode.PROVED and digest in said.out
     assert release in said.err and "h8" in said.err
     assert deploy(console, release) == ExitCode.PROVED
+
+
+def test_a_plan_that_does_not_add_up_is_not_signed_for(asked: tuple[Console, str, str]) -> None:
+    """D15: nothing that no deploy could have drawn is shown to a person as a plan; nor is a file that is none."""
+    console, release, _ = asked
+    plan = console.run("plan", release, "--playbook", "careful", "--json").document["plan"]
+    path = console.folder / "plan.json"
+
+    def approve() -> Said:
+        return console.run("approve", str(path), "--reason", "read it", "--as", "risk-1")
+
+    first, *others = plan["hosts"]
+    step, *steps = plan["steps"]
+    wrong: list[dict[str, Any]] = [
+        {"hosts": []},
+        {"steps": []},
+        {"hosts": [], "steps": []},
+        {"hosts": [first | {"wave": -1}, *others]},
+        {"hosts": [first | {"wave": 99}, *others]},
+        {"hosts": [first, first, *others]},
+        {"hosts": others},
+        {"steps": steps},
+        {"steps": [step | {"reached": []}, *steps]},
+        {"steps": [step | {"bake_s": -1.0}, *steps]},
+        {"steps": [step | {"cap_ppm": 2_000_000}, *steps]},
+        {"bytes_new": -5},
+        {"release": "sha256:12"},
+        {"release": plan["release"] + "\n"},
+    ]
+    for changes in wrong:
+        path.write_text(json.dumps({"plan": plan | changes}))
+        said = approve()
+        assert said.code == ExitCode.USAGE and str(path) in said.err, (changes, said.err)
+    path.unlink()
+    os.mkfifo(path)
+    assert approve().code == ExitCode.USAGE
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(17 << 20)
+    assert approve().code == ExitCode.USAGE
+    assert not list((console.folder / ".tradeops" / "approvals").glob("*"))
 
 
 def test_only_who_may_approve_does(asked: tuple[Console, str, str]) -> None:

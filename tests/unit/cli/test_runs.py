@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 
 from tests.sim.mishaps import trip
@@ -74,3 +78,45 @@ def test_one_playbook_at_a_time(console: Console) -> None:
     assert console.run("deploy", console.new_release(2), "--canary", "--rolling").code == ExitCode.USAGE
     assert console.run("deploy", console.new_release(2), "--canary").code == ExitCode.USAGE
     assert console.run("deploy", console.new_release(2), "--rolling").code == ExitCode.PROVED
+
+
+@pytest.fixture
+def died(console: Console) -> tuple[Console, str, Path]:
+    """A run whose operator died before the switch: the console, the run, its journal."""
+    console.world.dies_at = AgentVerb.SWITCH
+    with pytest.raises(OperatorDied):
+        console.run("deploy", console.new_release(2))
+    console.world.revive()
+    run = console.run("runs", "list", "--json").document["runs"][0]["run"]
+    return console, run, console.folder / ".tradeops" / "runs" / run / "journal.jsonl"
+
+
+def test_a_run_whose_journal_was_torn_is_resumed_and_blocks_nobody(died: tuple[Console, str, Path]) -> None:
+    """D01: a power cut in the middle of a line: who takes the run up writes behind the line before it, and all of it is read after."""
+    console, run, path = died
+    os.truncate(path, path.stat().st_size - 10)
+    whole = path.read_bytes().count(b"\n")
+    assert console.run("runs", "resume", run).code == ExitCode.PROVED
+    lines = path.read_bytes().splitlines()
+    sessions = [json.loads(line)["detail"].get("session", 0) for line in lines]
+    assert sessions == [0] * whole + [1] * (len(lines) - whole)
+    assert console.run("verify").code == ExitCode.PROVED
+    assert console.run("runs", "show", run).code == ExitCode.PROVED
+    assert console.run("deploy", console.new_release(3)).code == ExitCode.PROVED
+
+
+def test_a_damaged_journal_is_named_and_does_not_hold_up_the_way_back(died: tuple[Console, str, Path]) -> None:
+    """D13: what the run came to is not known, so nothing new goes out; back to a release that is named, all the same."""
+    console, run, path = died
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first[:-20] + b"".join(rest))
+    for words in (("deploy", console.new_release(3)), ("verify",), ("rollback",), ("runs", "resume", run), ("runs", "abort", run)):
+        said = console.run(*words)
+        assert said.code == ExitCode.USAGE and str(path) in said.err and "rollback --to" in said.err, (words, said.err)
+    listed = console.run("runs", "list", "--json").document
+    assert listed["runs"][0]["ending"].startswith("damaged")
+    old = next(name for name, made in console.world.manifests.items() if made.predicate.number == 1)
+    console.world.clock.sleep_s(200)
+    assert console.run("rollback", "--to", old).code == ExitCode.PROVED
+    assert console.run("verify").code == ExitCode.PROVED
+    assert console.run("deploy", console.new_release(4)).code == ExitCode.PROVED

@@ -70,6 +70,16 @@ def test_a_run_keeps_its_playbook_whole(path: Path) -> None:
         ("stepz: []\n", "x.yml:3", "stepz"),
         ('blackout:\n  - {since: "09:00", until: "10:00", zone: Mars/Olympus}\n', "x.yml:4", "time zone"),
         ("lease: 5\n", "x.yml:3", "duration"),
+        ("steps:\n  - {hosts: 5}\n  - {hosts: tag:x}\n  - {hosts: 2}\n  - {hosts: 100%}\n", "x.yml:6", "fewer"),
+        ("deadlines:\n  prove: 30ms\n", "x.yml:4", "deadlines.prove"),
+        ("deadlines:\n  verb: 99999999999d\n", "x.yml:4", "deadlines.verb"),
+        ("steps:\n  - {hosts: 1, flow: 5%, bake: 99999999999d, events: 9}\n  - {hosts: 100%}\n", "x.yml:4", "bake"),
+        (f"steps:\n  - {{hosts: 1, flow: 5%, bake: {'9' * 400}s, events: 9}}\n  - {{hosts: 100%}}\n", "x.yml:4", "bake"),
+        ("cutover:\n  shadow:\n    bake: 99999999999d\n", "x.yml:5", "bake"),
+        ("preflight:\n  clock_offset: 0s\n", "x.yml:4", "clock_offset"),
+        ("gate: {patience: 99999999999d}\n", "x.yml:3", "patience"),
+        (f"steps:\n  - {{hosts: 1, flow: 5%, bake: 5m, events: {'9' * 30}}}\n  - {{hosts: 100%}}\n", "x.yml:4", "events"),
+        ("gate: {every: 0s}\n", "x.yml:3", "every"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_line(tmp_path: Path, text: str, where: str, what: str) -> None:
@@ -117,6 +127,18 @@ def test_hosts_by_tag() -> None:
     assert len(rest.reached) == 4
     with pytest.raises(UsageError, match="london"):
         cut(hosts(4), playbook)
+
+
+def test_a_mistyped_tag_is_refused_in_every_step() -> None:
+    """D08: a later step that reaches nobody is a mistake too. A tag whose hosts are on the release already, or left out, is none."""
+    playbook = book({"hosts": 1}, {"hosts": "tag:eu-west"}, {"hosts": "100%"})
+    with pytest.raises(UsageError, match="eu-west"):
+        cut(hosts(4, tags={1: "eu-wset"}), playbook)
+    assert cut(hosts(4, tags={1: "eu-west"}), playbook)[1].waves == ()
+    *stay, gone = hosts(4, tags={4: "eu-west"})
+    assert cut(stay, playbook, [gone])[1].waves == ()
+    with pytest.raises(UsageError, match="eu-west"):
+        cut(stay, book({"hosts": "tag:eu-west"}, {"hosts": "100%"}), [gone])
 
 
 def test_hosts_tagged_canary_come_first() -> None:
