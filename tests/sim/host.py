@@ -23,7 +23,7 @@ from tradeops.contracts.identity import Identity, IdentityReport
 from tradeops.contracts.layout import SLOTS
 from tradeops.contracts.manifest import Manifest
 from tradeops.contracts.metrics import flag_hits
-from tradeops.contracts.status import Check, Health, Mark, Status, Vitals
+from tradeops.contracts.status import HALTED, Check, Health, Mark, Status, Vitals
 from tradeops.guard.admit import Refusal
 
 UNSIGNED = Envelope("", ())
@@ -282,12 +282,13 @@ class SimHost(TwoSlots):
         if identity is None or slot.process is None:
             return None
         writes, working = slot.process.writes, self.at_work() if slot.process.writes else 0
-        state = "standby" if not writes else "halted" if self.marks else "ready"
+        warnings = self.own_halts(slot.process)
+        state = "standby" if not writes else HALTED if self.marks or warnings else "ready"
         feeds = {"sim": 60 * NS_PER_S if "feed_dead" in self.faults else 0}
         hits = 0 if "path_unused" in self.faults else 5
         counters = {flag_hits(flag): hits for flag in identity.flags}
         now_ns, limits = self.clock.monotonic_ns(), {"order_count_max": 1000}
-        return Vitals(identity, now_ns, state, 1, 0, 0, working, {}, feeds, {}, counters, {}, {}, limits, writes=writes)
+        return Vitals(identity, now_ns, state, 1, 0, 0, working, {}, feeds, {}, counters, {}, {}, limits, warnings, writes)
 
     # ---- guard -----------------------------------------------------------------------------------------------------
 
@@ -328,7 +329,9 @@ class SimHost(TwoSlots):
     def health(self) -> Health:
         """GET /v1/health."""
         feed = "no" if "feed_dead" in self.faults else "yes"
-        return Health("tradeops/health/v1", self.name, feed == "yes", (Check("feed", feed, "quotes are fresh"),))
+        itself = "; ".join(self.own_halts(self.process)) if self.process and not self.marks else ""
+        checks = (Check("feed", feed, "quotes are fresh"), Check("state", "no" if itself else "yes", itself or "as told"))
+        return Health("tradeops/health/v1", self.name, feed == "yes" and not itself, checks)
 
     def direct(self, directive: Directive, envelope: Envelope = UNSIGNED) -> DirectiveReply:
         """POST /v1/directives, already verified."""

@@ -8,6 +8,8 @@ from tests.sim.guard import SimGuard
 from tradeops.base.clock import NS_PER_S, VirtualClock
 from tradeops.contracts.agent import Process
 from tradeops.contracts.directive import Directive, Verb
+from tradeops.contracts.manifest import Manifest
+from tradeops.contracts.status import OWN_HALT
 from tradeops.guard import marks
 from tradeops.guard.marks import Facts
 from tradeops.trader.vigil import OUTLIVES_NS
@@ -57,6 +59,8 @@ class TwoSlots:
     survivors: list[SimProcess]
     slow_s: float
     lock: tuple[str, int, int] | None
+    manifests: dict[str, Manifest]
+    flags_retired: tuple[str, ...]
     working: int = 3
     cleared: bool = False
     held_ns = 0
@@ -98,7 +102,12 @@ class TwoSlots:
 
     def trading(self) -> bool:
         """Whether orders can leave this host."""
-        return self.guard.trades() and bool(self.writers())
+        return self.guard.trades() and any(not self.own_halts(process) for process in self.writers())
+
+    def own_halts(self, process: SimProcess) -> tuple[str, ...]:
+        """A daemon that meets the tombstone of a flag that it knows halts itself (D05)."""
+        known = {flag.id for flag in self.manifests[process.release].predicate.flags}
+        return tuple(f"{OWN_HALT}flags: flag {flag} is a tombstone" for flag in self.flags_retired if flag in known)
 
     def turn(self) -> None:
         """Every process looks at the page: who is not named stops writing, then who is begins. A frozen one does neither."""

@@ -162,7 +162,9 @@ def look(world: World) -> dict[str, set[Verdict]]:
     site = world.site()
     expected = expected_hosts(site.runs, site.releases, site.bindings, overlay=0, flags_off={})
     readings = read_hosts(site.hosts, site.agents, site.fan_out, timeout_s=2.0)
-    verdict = verify(site.hosts, expected, readings, site.controls.identities(site.hosts, deadline_s=2.0))
+    controls = site.controls
+    reports, statuses = controls.identities(site.hosts, deadline_s=2.0), controls.statuses(site.hosts, deadline_s=2.0)
+    verdict = verify(site.hosts, expected, readings, reports, statuses)
     world.verdict = verdict
     return {name: {finding.verdict for finding in found} for name, found in verdict.findings.items()}
 

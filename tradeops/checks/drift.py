@@ -13,9 +13,12 @@ from tradeops.checks.proof import Expected, prove_host
 from tradeops.contracts.agent import AgentVerb, Facts, Proof, Running
 from tradeops.contracts.codec import convert
 from tradeops.contracts.identity import IdentityReport
+from tradeops.contracts.status import Status
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Done, Outcome, values
 from tradeops.fleet.ports import Agents, FanOut
+
+OWN_WORD = "trader does not halt itself"
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,17 @@ def verify(
     expected: Mapping[str, Expected],
     readings: Mapping[str, Outcome[Reading]],
     reports: Mapping[str, Outcome[IdentityReport]],
+    statuses: Mapping[str, Outcome[Status]],
 ) -> FleetVerdict:
     """Compare every host with what was asked for, where that is known, and with the others. Pure."""
-    identities = values(reports)
+    identities, seen = values(reports), values(statuses)
     common = _common_release(values(readings))
     findings = {
-        host.name: _host_findings(host, expected.get(host.name), readings[host.name], identities.get(host.name), common) for host in hosts
+        host.name: (
+            *_host_findings(host, expected.get(host.name), readings[host.name], identities.get(host.name), common),
+            _own_halt(host.name, seen.get(host.name)),
+        )
+        for host in hosts
     }
     rest = frozenset(name for name, reading in values(readings).items() if _at_rest(reading))
     return FleetVerdict({name: findings[name] for name in odd_first(findings)}, rest)
@@ -102,6 +110,14 @@ def _host_findings(
     else:
         findings += prove_host(host, expected, reading.proof, report)
     return tuple(findings)
+
+
+def _own_halt(name: str, status: Status | None) -> Finding:
+    """A trader that halts itself runs what was asked for, and trades nothing (D05)."""
+    if status is None:
+        return Finding(name, OWN_WORD, Verdict.UNKNOWN, "the guard did not answer")
+    said = status.vitals.own_halts() if status.vitals else ()
+    return confirm(name, OWN_WORD, not said, "; ".join(said) or "not halted")
 
 
 def _stands_by(running: Running, facts: Facts) -> bool:

@@ -72,6 +72,12 @@ class Histogram(msgspec.Struct, frozen=True):
     sum_s: float
 
 
+HALTED = "halted"
+"""The state of a trader that sends nothing: the stop page says so, or it has reasons of its own."""
+OWN_HALT = f"{HALTED}: "
+"""How the warning begins with which a trader says that it halts itself, and why."""
+
+
 class Vitals(msgspec.Struct, frozen=True):
     """What the trader's hot loop writes several times a second. Times: nanoseconds; quantities, money: 1e-9 units.
 
@@ -105,9 +111,14 @@ class Vitals(msgspec.Struct, frozen=True):
     unanswered: int = 0
     open_orders: tuple[OpenOrder, ...] | None = None
 
+    def own_halts(self) -> tuple[str, ...]:
+        """Why it halts itself, in its own words."""
+        return tuple(warning for warning in self.warnings if warning.startswith(OWN_HALT))
+
 
 class Status(msgspec.Struct, frozen=True):
-    """GET /v1/status. trading: a valid permit, no mark, a live trader. clear, working: from drop copy; None unknown.
+    """GET /v1/status. trading: a valid permit, no mark, a live trader that does not halt itself. clear, working: from drop copy; None
+    unknown.
 
     vitals: of the active slot.  active, token: the slot that holds the activation token, or held it last when the host
     stands by, and the token's number.  standby: vitals of the other slot's process, None when none lives.

@@ -9,9 +9,11 @@ from dataclasses import replace
 from functools import partial
 
 from tradeops.base.errors import TradeopsError
-from tradeops.checks.finding import Finding, open_findings
+from tradeops.checks.drift import OWN_WORD
+from tradeops.checks.finding import Finding, Verdict, confirm, open_findings
 from tradeops.checks.proof import Expected
 from tradeops.contracts.directive import CANCEL
+from tradeops.contracts.status import Status
 from tradeops.deploy import phases
 from tradeops.deploy.attempt import attempt
 from tradeops.deploy.conflict import conflicts
@@ -22,7 +24,7 @@ from tradeops.deploy.places import lives
 from tradeops.deploy.settle import settle, unproved
 from tradeops.deploy.token import give_token, stand_down
 from tradeops.deploy.traffic import divert
-from tradeops.fleet.outcome import Outcome, values
+from tradeops.fleet.outcome import Done, Outcome, values
 
 
 def cut_back(crew: Crew, condemned: Collection[str], left: dict[str, TradeopsError]) -> None:
@@ -49,7 +51,7 @@ def _hand_back(crew: Crew, names: Sequence[str], orders: str, left: dict[str, Tr
     handed: set[str] = set()
 
     def poll(some: Sequence[str]) -> Mapping[str, Outcome[tuple[Finding, ...]]]:
-        found = phases.prove_once(crew, some, expected=partial(_standby_before, crew), files=False)
+        found = _ready(crew, some)
         warm = [name for name, findings in values(found).items() if not open_findings(findings)]
         handed.update(warm)
         attempt(left, partial(give_token, crew, slot=CAME, orders=orders), warm)
@@ -63,6 +65,24 @@ def _hand_back(crew: Crew, names: Sequence[str], orders: str, left: dict[str, Tr
     attempt(cold, prove, attempt(cold, partial(_warm, crew), names))
     attempt({}, partial(stand_down, crew), list(cold))
     left.update(cold)
+
+
+def _ready(crew: Crew, names: Sequence[str]) -> dict[str, Outcome[tuple[Finding, ...]]]:
+    """What the old slot lacks to take over: proved to stand by, and not halting itself, or its host would trade no more."""
+    found = phases.prove_once(crew, names, expected=partial(_standby_before, crew), files=False)
+    seen = values(phases.statuses(crew, names))
+    return {
+        name: Done((*outcome.value, *_fitness(crew, name, seen.get(name)))) if isinstance(outcome, Done) else outcome
+        for name, outcome in found.items()
+    }
+
+
+def _fitness(crew: Crew, name: str, status: Status | None) -> tuple[Finding, ...]:
+    """Of a slot that stands by; one that has the token already is asked when all are to trade."""
+    if status is None:
+        return (Finding(name, OWN_WORD, Verdict.UNKNOWN, "the guard did not answer"),)
+    said = status.standby.own_halts() if status.standby and status.active != crew.plan.part(name).active else ()
+    return (confirm(name, OWN_WORD, not said, "; ".join(said) or "not halted"),)
 
 
 def _warm(crew: Crew, names: Sequence[str]) -> None:

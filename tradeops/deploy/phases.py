@@ -289,7 +289,8 @@ def _resumed(crew: Crew, name: str, status: Status) -> str:
     fresh = [mark for mark in status.marks if mark.id not in crew.states[name].marks]
     if fresh:
         return "; ".join(f"{mark.kind} by {mark.by}: {mark.reason}" for mark in fresh)
-    return "" if status.marks else "no mark, and yet it does not trade"
+    own = status.vitals.own_halts() if status.vitals else ()
+    return "" if status.marks else "; ".join(own) or "no mark, and yet it does not trade"
 
 
 def _barred(crew: Crew, status: Status) -> bool:

@@ -9,6 +9,7 @@ from tradeops.checks.drift import FleetVerdict, Reading, read_hosts, verify
 from tradeops.checks.finding import Finding, Verdict, odd_first
 from tradeops.checks.proof import Expected
 from tradeops.contracts.identity import IdentityReport
+from tradeops.contracts.status import Status
 from tradeops.deploy.exclusion import Excluded
 from tradeops.fleet.host import Host
 from tradeops.fleet.outcome import Outcome, values
@@ -34,14 +35,16 @@ def fleet_verdict(
     """
     readings: dict[str, Outcome[Reading]] = {}
     reports: dict[str, Outcome[IdentityReport]] = {}
+    statuses: dict[str, Outcome[Status]] = {}
     fan_out.together(
         (
             lambda: readings.update(read_hosts(hosts, agents, fan_out, timeout_s=timeout_s, deadline_s=deadline_s)),
             lambda: reports.update(controls.identities(hosts, deadline_s=control_s)),
+            lambda: statuses.update(controls.statuses(hosts, deadline_s=control_s)),
         )
     )
     numbers = {name: report.identity.overlay for name, report in values(reports).items() if report.identity}
-    return verify(hosts, expected(numbers), readings, reports)
+    return verify(hosts, expected(numbers), readings, reports, statuses)
 
 
 def name_excluded(verdict: FleetVerdict, excluded: Iterable[Excluded], now_ns: int) -> FleetVerdict:

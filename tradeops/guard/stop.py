@@ -34,6 +34,8 @@ class StopKeeper:
         self.stopped_at: int | None = 0
         self.nobody_at: int | None = 0
         """Since which epoch the page says stop, and names no slot as the writer; None: it does not."""
+        self.opened_at: int | None = None
+        """Since which epoch it lets orders leave; None: it does not."""
 
     def open(self) -> tuple[StopWords | None, str]:
         """Take up the page that is there. The words it had, and what is wrong with it (then call `mend`)."""
@@ -54,9 +56,10 @@ class StopKeeper:
         if words.narrowing != self.words.narrowing:
             self._generation += 1
         if words.may_send:
+            self.opened_at = epoch if self.opened_at is None else self.opened_at
             self.stopped_at = None
         elif self.words.may_send or self.stopped_at is None:
-            self.stopped_at = epoch
+            self.opened_at, self.stopped_at = None, epoch
         if words.token.slot:
             self.nobody_at = None
         elif self.words.token.slot or self.nobody_at is None:
@@ -66,7 +69,7 @@ class StopKeeper:
 
     def begin(self, words: Words, *, epoch: int, beat_ns: int) -> None:
         """The first words of this process: nothing that was acknowledged to an earlier one counts."""
-        self.stopped_at = None if words.may_send else epoch
+        self.opened_at, self.stopped_at = (epoch, None) if words.may_send else (None, epoch)
         self.nobody_at = None if words.token.slot else epoch
         self.words, self.epoch = words, epoch
         self._generation += 1
@@ -126,7 +129,7 @@ class StopKeeper:
             if self._page is not None:
                 self._page.mend(epoch=epoch, latch=self.latch, token=token)
         self.words, self.epoch, self.stopped_at = Words(latch_cleared=self.latch, token=token), epoch, epoch
-        self.nobody_at = None if token.slot else epoch
+        self.opened_at, self.nobody_at = None, None if token.slot else epoch
         try:
             if self._page is None or not self._page.same_file():
                 self._renew(epoch, token)

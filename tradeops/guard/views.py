@@ -38,11 +38,13 @@ def status_of(guard: Guard) -> Status:
     """GET /v1/status."""
     trader, state, stop = guard.look(), guard.memory.state, guard.memory.stop
     working, beside = guard.working(), guard.standby
+    itself = _halts_itself(guard, trader)
+    may = marks.trading(state, guard.memory.now()) and not itself
     return Status(
         status.STATUS_SCHEMA,
         guard.host.host,
         guard.host.fleet,
-        trading=marks.trading(state, guard.memory.now()) and trader.fresh(watch.STALE_NS_MAX) and trader.writes,
+        trading=may and trader.fresh(watch.STALE_NS_MAX) and trader.writes,
         marks=state.marks,
         permit=state.permit.id if state.permit else None,
         vitals=trader.vitals,
@@ -56,7 +58,7 @@ def status_of(guard: Guard) -> Status:
         policy_number=guard.site.policy.number if guard.site.policy else 0,
         roster_number=guard.site.roster_number,
         overlay_number=state.overlay_number,
-        problems=guard.problems(),
+        problems=(*guard.problems(), *([itself] if itself else ())),
         active=state.active,
         token=state.token,
         standby=beside.vitals if beside.alive else None,
@@ -78,10 +80,11 @@ def _trader_checks(guard: Guard, trader: watch.Trader) -> tuple[Check, ...]:
     if vitals is None:
         return (_check("trader", None, "no trader has written its vitals"),)
     misfit = watch.misfit(trader, guard.slot().wanted())
+    itself = _halts_itself(guard, trader)
     every = (
         _check("trader", trader.alive, f"process {vitals.identity.pid}"),
         _check("vitals", trader.fresh(), "fresh" if trader.fresh() else _unfresh(trader)),
-        _check("state", vitals.state in watch.FIT_STATES, vitals.state),
+        _check("state", vitals.state in watch.FIT_STATES and not itself, itself or vitals.state),
         _check("release", not misfit, misfit or f"release {short(vitals.identity.release)}"),
         _check("trading", marks.trading(guard.memory.state, guard.memory.now()), _why_not(guard)),
     )
@@ -138,6 +141,14 @@ def _feed(vitals: Vitals) -> Check:
 def _path(vitals: Vitals) -> Check:
     passed, failed = vitals.counters.get(Counter.PATH_CHECKS_PASSED, 0), vitals.counters.get(Counter.PATH_CHECKS_FAILED, 0)
     return _check("path", False if failed else True if passed else None, f"{passed} passed, {failed} failed")
+
+
+def _halts_itself(guard: Guard, trader: watch.Trader) -> str:
+    """That the trader sends nothing although it may, and why, in its own words; empty: it does not say so."""
+    stop = guard.memory.stop
+    if trader.vitals is None or not watch.halts_itself(trader, stop.opened_at, stop.epoch):
+        return ""
+    return f"the trader halts itself: {'; '.join(trader.vitals.own_halts()) or 'it does not say why'}"
 
 
 def _why_not(guard: Guard) -> str:

@@ -12,7 +12,7 @@ from tradeops.base.clock import NS_PER_MS, NS_PER_S
 from tradeops.base.digest import short
 from tradeops.contracts.metrics import Counter
 from tradeops.contracts.pages import read_vitals
-from tradeops.contracts.status import Vitals
+from tradeops.contracts.status import HALTED, Vitals
 from tradeops.guard.process import alive, start_ticks, started_by
 
 STALE_NS_MAX: Final = 3_000 * NS_PER_MS
@@ -27,7 +27,7 @@ TAKE_NS_MAX: Final = 3 * NS_PER_S
 """How long a slot that was given the token may stand by all the same (ours; taking over takes milliseconds)."""
 STANDBY: Final = "standby"
 STARTING: Final = "starting"
-FIT_STATES: Final = frozenset({"ready", "halted"})
+FIT_STATES: Final = frozenset({"ready", HALTED})
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,17 @@ def blocked(traders: Iterable[Trader], stopped_at: int | None, epoch: int, proce
     if not living:
         return not processes()
     return all(stopped_at <= vitals.ack_epoch <= epoch and vitals.send_queue == 0 and not strangers for vitals, strangers in living)
+
+
+def halts_itself(trader: Trader, opened_at: int | None, epoch: int) -> bool:
+    """Whether a trader that has seen that it may send says that it is halted all the same: it has reasons of its own (D05).
+
+    opened_at: the first epoch since which the page lets orders leave; None: it does not, and a trader that is halted heeds it.
+    """
+    vitals = trader.vitals
+    if opened_at is None or vitals is None or vitals.state != HALTED:
+        return False
+    return opened_at <= vitals.ack_epoch <= epoch
 
 
 def writing(traders: Iterable[Trader], nobody_at: int | None, epoch: int, processes: Callable[[], tuple[int, ...]]) -> str:

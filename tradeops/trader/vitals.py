@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tradeops.contracts.identity import Identity
 from tradeops.contracts.metrics import Gauge
-from tradeops.contracts.status import OPEN_ORDERS_MAX, OpenOrder, Vitals
+from tradeops.contracts.status import OPEN_ORDERS_MAX, OWN_HALT, OpenOrder, Vitals
 from tradeops.contracts.units import PPM, UNIT
 from tradeops.trader.gate.gate import Gate
 from tradeops.trader.gate.verdict import Verdict
@@ -66,7 +66,7 @@ class VitalsMaker:
             gauges=self._gauges(verdict, path_check),
             histograms=self._telemetry.histograms(),
             limits=dict(terms.limits.values),
-            warnings=(*self._telemetry.warnings, *(f"halted: {name}: {text}" for name, text in self._standing.reasons.items())),
+            warnings=(*self._telemetry.warnings, *(f"{OWN_HALT}{name}: {text}" for name, text in self._standing.reasons.items())),
             writes=self._tenure.writes,
             token=self._tenure.token,
             unanswered=self._ledger.orders.unanswered,

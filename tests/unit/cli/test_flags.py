@@ -366,3 +366,14 @@ def test_a_path_that_nothing_went_down_is_told_to_ci(dark: Console, tmp_path: Pa
     (held,) = root.findall("testsuite[@name='end']/testcase[@name='h1']/error")
     assert "nothing went down the path" in (held.text or "")
     assert len(root.findall("testsuite[@name='end']/testcase/skipped")) == 7
+
+
+def test_a_trader_that_halts_itself_is_an_open_finding(live: Console) -> None:
+    """D05: verify ends 10 with the trader's own words, status counts it as not trading; an unknown word is not a good one."""
+    live.world.truth["h3"].flags_retired = (RLP.id,)
+    said = live.run("verify", "--json")
+    assert said.code == ExitCode.DRIFT and said.document["hosts"][0]["host"] == "h3"
+    odd = [finding for finding in said.document["hosts"][0]["findings"] if finding["verdict"] != "yes"]
+    assert [finding["detail"] for finding in odd] == ["halted: flags: flag rlp-7 is a tombstone"]
+    assert [host["ok"] for host in said.document["hosts"]] == [False] + [True] * 7
+    assert "7 of 8 hosts trade" in live.run("status").out

@@ -56,6 +56,23 @@ def test_blocked_is_proved(expected: bool, one: Trader, stopped_at: int | None) 
     assert watch.blocked((one,), stopped_at, 7, none) is expected
 
 
+@pytest.mark.parametrize(
+    ("expected", "one", "opened_at"),
+    [
+        (True, trader(state="halted", ack_epoch=5), 5),
+        (True, trader(state="halted", ack_epoch=7), 5),
+        (False, trader(state="halted", ack_epoch=4), 5),
+        (False, trader(state="halted", ack_epoch=8), 5),
+        (False, trader(state="halted", ack_epoch=5), None),
+        (False, trader(state="ready", ack_epoch=5), 5),
+        (False, Trader(), 5),
+    ],
+)
+def test_a_trader_that_may_send_and_is_halted_halts_itself(expected: bool, one: Trader, opened_at: int | None) -> None:
+    """Only once it has seen that it may: until then it heeds the halt that was."""  # D05
+    assert watch.halts_itself(one, opened_at, 7) is expected
+
+
 def test_dead_is_not_blocked_while_another_process_of_the_service_lives() -> None:
     """An old one that nobody stopped may still send."""  # D02
     assert not watch.blocked((trader(alive=False),), 5, 7, lambda: (99,))

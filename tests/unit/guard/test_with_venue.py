@@ -274,3 +274,35 @@ def test_health_and_metrics_beside_a_venue(tmp_path: Path) -> None:
             assert "tradeops_signals_total{" in text and text.count("tradeops_working_orders{") == 1
 
     run(story())
+
+
+def test_a_trader_that_halts_itself_does_not_trade(tmp_path: Path) -> None:
+    """Permitted, alive, the writer, and halted in its own words: not trading, not healthy, and told with those words."""  # D05
+
+    async def story() -> None:
+        async with running() as venue, guarding(tmp_path, venue) as room:
+            room.tell(state="halted")
+            assert state_check(room) == "yes", "it heeds the mark"
+            await room.permit()
+            await until(lambda: not views.status_of(room.guard).trading)
+            assert any("it does not say why" in problem for problem in views.status_of(room.guard).problems)
+            room.tell(warnings=("halted: flags: flag f1 is a tombstone", "a gap"))
+            await until(lambda: any("flag f1 is a tombstone" in problem for problem in views.status_of(room.guard).problems))
+            assert room.trading() and state_check(room) == "no" and not views.health_of(room.guard).healthy
+            room.tell(state="ready", warnings=())
+            await until(lambda: views.status_of(room.guard).trading)
+            assert views.status_of(room.guard).problems == () and state_check(room) == "yes"
+            halt = await room.post(room.host.people.say(Verb.HALT))
+            room.tell(state="halted")
+            room.acks = False
+            assert (await room.post(room.host.people.say(Verb.RESUME, ends=(halt.id,)))).accepted
+            assert views.status_of(room.guard).trading, "it has not seen the resume yet"
+            room.acks = True
+            await until(lambda: not views.status_of(room.guard).trading)
+
+    run(story())
+
+
+def state_check(room: GuardRoom) -> str:
+    """What health says of the trader's state."""
+    return next(check.verdict for check in views.health_of(room.guard).checks if check.name == "state")
