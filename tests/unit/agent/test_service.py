@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -137,8 +138,13 @@ def test_processes_that_the_service_started_itself_are_its_own(running: ManagedH
     agent = running.locked()
     code = b"import subprocess, sys, signal\nsubprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\nsignal.pause()\n"
     pid = up(running, agent, running.release(files={"run.py": code}))
-    until(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text().split(), 10)
-    assert prove(agent, None).others == ()
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    assert until(children.read_text, 10)
+    (worker,) = map(int, children.read_text().split())
+    try:
+        assert prove(agent, None).others == ()
+    finally:
+        os.kill(worker, signal.SIGKILL)  # it outlives its parent
 
 
 def test_a_service_that_will_not_end_is_killed(running: ManagedHost) -> None:
